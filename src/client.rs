@@ -1,0 +1,102 @@
+//! Who asks, how did the request reach us, and what may be told before the answer?
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+/// The scheme under which the client knows a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+impl Scheme {
+    /// The scheme as URLs write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that a URL of this scheme leaves out.
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// A request's sender, as far as we believe it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The other end of the connection.
+    pub peer: SocketAddr,
+    /// Our end of the connection.
+    pub local: SocketAddr,
+    /// The client's address: the peer's, or the forwarded one when the peer is a trusted proxy.
+    pub address: IpAddr,
+    /// The scheme that the client used: the connection's, or the forwarded one when the peer is a trusted proxy.
+    pub scheme: Scheme,
+    /// The host and port of the request's target, valid, in lower case, without the scheme's default port.
+    pub authority: Arc<str>,
+    /// The request's id.
+    pub request_id: RequestId,
+    /// When the request's head was complete.
+    pub received: Instant,
+    /// Where interim responses (1xx) go; `None` where the protocol or the library cannot send them.
+    pub interim: Option<Interim>,
+}
+
+/// A request's id: a trusted proxy's, or ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestId {
+    /// As a trusted proxy gave it.
+    Given(HeaderValue),
+    /// Made here; written as 16 hexadecimal digits.
+    Made(u64),
+}
+
+impl RequestId {
+    /// The id as a field value.
+    pub fn to_value(&self) -> HeaderValue {
+        match self {
+            Self::Given(value) => value.clone(),
+            Self::Made(id) => {
+                HeaderValue::try_from(format!("{id:016x}")).expect("hexadecimal digits are a field value")
+            }
+        }
+    }
+}
+
+/// Sends interim responses to the client while its request is being answered.
+///
+/// Only before the final response has begun; later calls are dropped by the receiver.
+#[derive(Clone)]
+pub struct Interim(Arc<SendInterim>);
+
+type SendInterim = dyn Fn(StatusCode, &HeaderMap) + Send + Sync;
+
+impl Interim {
+    /// Wraps what carries an interim response to the connection.
+    pub fn new(send: impl Fn(StatusCode, &HeaderMap) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(send))
+    }
+
+    /// Sends one interim response: 102, 103 or another 1xx but 101. Fields as they are to go out.
+    pub fn send(&self, status: StatusCode, headers: &HeaderMap) {
+        (self.0)(status, headers);
+    }
+}
+
+impl std::fmt::Debug for Interim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Interim")
+    }
+}

@@ -1,0 +1,7 @@
+//! Larder, an HTTP edge cache.
+
+pub mod body;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod policy;

@@ -1,0 +1,1 @@
+//! The whole of Larder over real sockets.
