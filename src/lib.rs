@@ -5,3 +5,4 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod policy;
+pub mod telemetry;
