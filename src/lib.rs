@@ -5,3 +5,5 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod policy;
+pub mod respond;
+pub mod telemetry;

@@ -1,0 +1,82 @@
+//! How does an outcome read in the `Cache-Status` field (RFC 9211)?
+
+use http::HeaderValue;
+use smallvec::SmallVec;
+
+use crate::policy::outcome::Outcome;
+
+/// The field's value: one member, named `larder`.
+///
+/// `larder; hit; ttl=30`, or `larder; fwd=uri-miss; fwd-status=200; stored; collapsed; detail=not-stored`.
+///
+/// RFC 9211 §2.
+pub fn value(outcome: &Outcome) -> HeaderValue {
+    // Long enough for every outcome: the value is built without a second allocation.
+    let mut text: SmallVec<[u8; 160]> = SmallVec::from_slice(b"larder");
+    if outcome.hit {
+        text.extend_from_slice(b"; hit");
+    }
+    if let Some(forward) = outcome.forward {
+        text.extend_from_slice(b"; fwd=");
+        text.extend_from_slice(forward.token().as_bytes());
+    }
+    if let Some(status) = outcome.forward_status {
+        text.extend_from_slice(b"; fwd-status=");
+        text.extend_from_slice(status.as_str().as_bytes());
+    }
+    if outcome.stored {
+        text.extend_from_slice(b"; stored");
+    }
+    if outcome.collapsed {
+        text.extend_from_slice(b"; collapsed");
+    }
+    if let Some(ttl) = outcome.ttl {
+        text.extend_from_slice(b"; ttl=");
+        text.extend_from_slice(itoa::Buffer::new().format(ttl).as_bytes());
+    }
+    if let Some(detail) = outcome.detail {
+        text.extend_from_slice(b"; detail=");
+        text.extend_from_slice(detail.token().as_bytes());
+    }
+    HeaderValue::from_bytes(&text).expect("tokens and numbers are a field value")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::policy::outcome::{Detail, Forward};
+
+    #[test]
+    fn outcomes_are_written_as_rfc_9211_has_them() {
+        let miss = Outcome::forwarded(Forward::UriMiss, Detail::NotStored);
+        let cases = [
+            (Outcome::fresh_hit(30), "larder; hit; ttl=30", "a fresh hit"),
+            (
+                Outcome { detail: Some(Detail::MaxStale), ..Outcome::fresh_hit(-5) },
+                "larder; hit; ttl=-5; detail=max-stale",
+                "a stale one has a negative lifetime left",
+            ),
+            (miss, "larder; fwd=uri-miss; detail=not-stored", "asked, not yet answered"),
+            (
+                Outcome { forward_status: Some(StatusCode::OK), stored: true, collapsed: true, ..miss },
+                "larder; fwd=uri-miss; fwd-status=200; stored; collapsed; detail=not-stored",
+                "the contract's example",
+            ),
+            (Outcome::refused(Detail::BadRequest), "larder; detail=bad-request", "our own error"),
+        ];
+        for (outcome, want, why) in cases {
+            assert_eq!(value(&outcome), want, "{why}");
+        }
+    }
+
+    #[test]
+    fn every_detail_is_a_token() {
+        for detail in Detail::ALL {
+            let text = value(&Outcome::refused(*detail));
+            let text = text.to_str().expect("visible ASCII");
+            sfv::Parser::new(text).parse::<sfv::List>().unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+    }
+}
