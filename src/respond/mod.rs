@@ -1,4 +1,6 @@
-//! To the client: what a response says of us, and our own errors.
+//! To the client: the head of every answer, stored ones whole or in parts, and our own errors.
 
 pub mod cache_status;
 pub mod error;
+pub mod head;
+pub mod stored;

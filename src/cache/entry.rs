@@ -1,0 +1,171 @@
+//! What is kept of a response: head, body, deadlines, the request fields that selected it, and its stamp.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::ledger::{Ledger, Stamp, UrlScope};
+use crate::body::stored::StoredBody;
+use crate::policy::freshness::Freshness;
+use crate::policy::range;
+use crate::policy::reuse::Standing;
+use crate::policy::time::Timestamp;
+use crate::policy::vary::Selecting;
+
+/// Bytes that an entry costs beyond its fields and its body: the structures here, the tier's own, the allocator's.
+const OVERHEAD: u64 = 700;
+
+/// Bytes that one field costs beyond its name and value.
+const FIELD_OVERHEAD: u64 = 80;
+
+/// A stored response: a head, its body, and what is known of its use.
+#[derive(Debug)]
+pub struct Entry {
+    /// All but the body.
+    pub head: Head,
+    /// The body, or the part of it that is stored.
+    pub body: StoredBody,
+    /// Fields that came after the body.
+    pub trailers: Option<HeaderMap>,
+    /// Which part of the representation the body is; `None`: all of it.
+    pub part: Option<Part>,
+    /// The ledger's position at which it was last found alive, plus one; zero: never looked at.
+    alive_at: AtomicU64,
+    /// When it last answered, in milliseconds since the epoch; kept only where variants compete.
+    used_at: AtomicU64,
+}
+
+/// A stored response without its body: what is known once the origin's head has come.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The status, as it came.
+    pub status: StatusCode,
+    /// The fields that clients get, as they came, hop-by-hop ones removed.
+    pub headers: HeaderMap,
+    /// The fields meant for caches (tags, targeted cache control); kept for a later 304, not sent on.
+    pub hidden: HeaderMap,
+    /// The request fields that selected this variant.
+    pub selecting: Selecting,
+    /// Its age and its deadlines.
+    pub freshness: Freshness,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// How long the origin took: what an early refresh spares a client.
+    pub fetch_cost: Duration,
+    /// Its surrogate keys, exact byte strings.
+    pub tags: Box<[Box<[u8]>]>,
+    /// Its URL, as the ledger names it.
+    pub url: UrlScope,
+    /// What was known of purges when its fetch began.
+    pub stamp: Stamp,
+}
+
+impl Head {
+    /// How it stands with the purges that `ledger` knows.
+    pub fn standing(&self, ledger: &Ledger) -> Standing {
+        ledger.standing(self.url, self.stamp)
+    }
+
+    /// Every field that came, those meant for caches included.
+    pub fn all_fields(&self) -> HeaderMap {
+        let mut all = self.headers.clone();
+        all.extend(self.hidden.clone());
+        all
+    }
+}
+
+/// Which part of a representation is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The offset of its first byte.
+    pub first: u64,
+    /// The length of the whole, where it is known.
+    pub complete: Option<u64>,
+}
+
+impl Entry {
+    /// A stored response, not looked at yet.
+    pub fn new(head: Head, body: StoredBody, trailers: Option<HeaderMap>, part: Option<Part>) -> Self {
+        let used_at = AtomicU64::new(head.received_at.as_millis());
+        Self { head, body, trailers, part, alive_at: AtomicU64::new(0), used_at }
+    }
+
+    /// How it stands with the purges that `ledger` knows. One comparison, while nothing new is known.
+    pub fn standing(&self, ledger: &Ledger) -> Standing {
+        let position = ledger.position() + 1;
+        if self.alive_at.load(Ordering::Relaxed) == position {
+            return Standing::Alive;
+        }
+        let standing = self.head.standing(ledger);
+        if standing == Standing::Alive {
+            self.alive_at.store(position, Ordering::Relaxed);
+        }
+        standing
+    }
+
+    /// Takes down that it answered.
+    pub fn used(&self, now: Timestamp) {
+        self.used_at.store(now.as_millis(), Ordering::Relaxed);
+    }
+
+    /// When it last answered, or came.
+    pub fn used_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.used_at.load(Ordering::Relaxed))
+    }
+
+    /// The length of the whole representation, as far as it is known.
+    pub fn complete_length(&self) -> u64 {
+        match self.part {
+            None => self.body.len(),
+            Some(part) => part.complete.unwrap_or(part.first + self.body.len()),
+        }
+    }
+
+    /// Bytes of memory that it costs: body, fields, selecting fields, tags, overhead.
+    pub fn weight(&self) -> u64 {
+        let fields = |headers: &HeaderMap| -> u64 {
+            headers.iter().map(|(name, value)| (name.as_str().len() + value.len()) as u64 + FIELD_OVERHEAD).sum()
+        };
+        let head = &self.head;
+        let tags: u64 = head.tags.iter().map(|tag| tag.len() as u64 + 32).sum();
+        OVERHEAD
+            + self.body.len()
+            + self.body.pieces().len() as u64 * 32
+            + fields(&head.headers)
+            + fields(&head.hidden)
+            + self.trailers.as_ref().map_or(0, fields)
+            + head.selecting.weight()
+            + tags
+    }
+
+    /// This part and a newer one of the same representation as one, where they touch. RFC 9111 §3.4.
+    pub fn joined(&self, newer: &Self) -> Option<Self> {
+        let (old, new) = (self.part?, newer.part?);
+        let (old_end, new_end) = (old.first + self.body.len(), new.first + newer.body.len());
+        let touch = old.first <= new_end && new.first <= old_end;
+        let same = old.complete.is_some() && old.complete == new.complete;
+        if !touch || !same || !range::may_combine(&self.head.headers, &newer.head.headers) {
+            return None;
+        }
+        let mut pieces = Vec::new();
+        if old.first < new.first {
+            pieces.extend_from_slice(self.body.slice(0..new.first - old.first).pieces());
+        }
+        pieces.extend_from_slice(newer.body.pieces());
+        if old_end > new_end {
+            pieces.extend_from_slice(self.body.slice(new_end - old.first..self.body.len()).pieces());
+        }
+        let body = StoredBody::from_pieces(pieces);
+        let part = Part { first: old.first.min(new.first), complete: new.complete };
+        let is_whole = part.first == 0 && part.complete == Some(body.len());
+        let mut head = newer.head.clone();
+        if is_whole {
+            head.status = StatusCode::OK;
+            head.headers.remove(CONTENT_RANGE);
+        }
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Some(Self::new(head, body, None, (!is_whole).then_some(part)))
+    }
+}

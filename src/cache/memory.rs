@@ -1,0 +1,372 @@
+//! Tier 1: stored responses in this process, bounded by the bytes they really cost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use moka::ops::compute::Op;
+use moka::sync::Cache;
+
+use super::entry::Entry;
+use crate::policy::key::Key;
+use crate::policy::time::Timestamp;
+
+/// What part of the capacity is kept for bodies under way: one in eight. More may be used while the rest is empty.
+const IN_FLIGHT_SHARE: u64 = 8;
+
+/// What part of the capacity may wait to be counted by moka before it is made to: one in 64. It evicts in batches of
+/// up to 384 writes; with large bodies those would overshoot the capacity by half.
+const UNCOUNTED_SHARE: u64 = 64;
+
+/// Bytes that a key costs beyond its own: moka's node, its queues' and the map's slots.
+const KEY_OVERHEAD: u64 = 350;
+
+/// The bounds of the tier, from `[memory]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes in all.
+    pub capacity: u64,
+    /// Bytes of one body.
+    pub max_object: u64,
+    /// Variants of one URL.
+    pub max_variants: usize,
+}
+
+/// What is stored under one key: the variants, the latest first.
+#[derive(Debug, Default)]
+pub struct Variants {
+    entries: Vec<Arc<Entry>>,
+    /// Until when requests do not queue for this key, since an answer could not be shared (hit-for-miss).
+    unshareable_until: Timestamp,
+}
+
+impl Variants {
+    /// The variants, the latest first.
+    pub fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
+    }
+
+    /// Whether an answer for this key could not be shared a moment ago.
+    pub fn is_unshareable(&self, now: Timestamp) -> bool {
+        now < self.unshareable_until
+    }
+
+    fn weight(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.weight()).sum()
+    }
+
+    /// These variants with `entry` in front, in place of the one that the same request fields select. Where there
+    /// are too many, the one that answered least recently goes.
+    fn with(&self, entry: Arc<Entry>, limit: usize) -> Self {
+        let mut entries = Vec::with_capacity(self.entries.len() + 1);
+        let others = self.entries.iter().filter(|other| other.head.selecting != entry.head.selecting);
+        entries.extend(others.map(Arc::clone));
+        if entries.len() >= limit.max(1) {
+            let idlest = (0..entries.len()).min_by_key(|index| entries[*index].used_at());
+            if let Some(idlest) = idlest {
+                entries.remove(idlest);
+            }
+        }
+        entries.insert(0, entry);
+        Self { entries, unshareable_until: Timestamp::EPOCH }
+    }
+}
+
+/// The memory tier.
+#[derive(Debug)]
+pub struct Memory {
+    cache: Cache<Key, Arc<Variants>, foldhash::fast::RandomState>,
+    limits: Limits,
+    in_flight: AtomicU64,
+    uncounted: AtomicU64,
+    evicted: Arc<AtomicU64>,
+}
+
+impl Memory {
+    /// An empty tier.
+    pub fn new(limits: Limits) -> Self {
+        let evicted = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&evicted);
+        let cache = Cache::builder()
+            .max_capacity(limits.capacity - limits.capacity / IN_FLIGHT_SHARE)
+            .weigher(|key: &Key, variants: &Arc<Variants>| {
+                let weight = KEY_OVERHEAD + key.as_bytes().len() as u64 + variants.weight();
+                u32::try_from(weight).unwrap_or(u32::MAX)
+            })
+            .eviction_listener(move |_, _, cause| {
+                if cause.was_evicted() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+            .build_with_hasher(foldhash::fast::RandomState::default());
+        Self { cache, limits, in_flight: AtomicU64::new(0), uncounted: AtomicU64::new(0), evicted }
+    }
+
+    /// What is stored under a key.
+    pub fn get(&self, key: &[u8]) -> Option<Arc<Variants>> {
+        self.cache.get(key)
+    }
+
+    /// Stores `entry` under `key`, in place of the variant that the same request fields select.
+    pub fn put(&self, key: &Key, entry: Arc<Entry>) {
+        let weight = entry.weight() + KEY_OVERHEAD;
+        let limit = self.limits.max_variants;
+        self.cache.entry_by_ref(key).and_upsert_with(|stored| {
+            let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
+            Arc::new(stored.with(entry, limit))
+        });
+        self.count(weight);
+    }
+
+    /// Stores a part of a representation. It never takes the place of a complete response that is still fresh; with
+    /// a stored part that it touches, it becomes one.
+    pub fn put_part(&self, key: &Key, entry: &Arc<Entry>, now: Timestamp) {
+        let limit = self.limits.max_variants;
+        self.cache.entry_by_ref(key).and_compute_with(|stored| {
+            let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
+            let same = stored.entries.iter().find(|other| other.head.selecting == entry.head.selecting);
+            let entry = match same {
+                Some(other) if other.part.is_none() && now < other.head.freshness.fresh_until() => return Op::Nop,
+                Some(other) => other.joined(entry).map_or_else(|| Arc::clone(entry), Arc::new),
+                None => Arc::clone(entry),
+            };
+            Op::Put(Arc::new(stored.with(entry, limit)))
+        });
+        self.count(entry.weight() + KEY_OVERHEAD);
+    }
+
+    /// Remembers until `until` that answers for `key` cannot be shared. What is stored stays.
+    pub fn mark_unshareable(&self, key: &Key, until: Timestamp) {
+        self.cache.entry_by_ref(key).and_upsert_with(|stored| {
+            let entries = stored.map(|stored| stored.into_value().entries.clone()).unwrap_or_default();
+            Arc::new(Variants { entries, unshareable_until: until })
+        });
+        self.count(KEY_OVERHEAD);
+    }
+
+    /// Takes one stored response out, if it is still there.
+    pub fn remove_entry(&self, key: &Key, entry: &Arc<Entry>) {
+        self.cache.entry_by_ref(key).and_compute_with(|stored| {
+            let Some(stored) = stored.map(moka::Entry::into_value) else { return Op::Nop };
+            let mut entries = stored.entries.clone();
+            entries.retain(|other| !Arc::ptr_eq(other, entry));
+            match entries.len() {
+                0 => Op::Remove,
+                left if left == stored.entries.len() => Op::Nop,
+                _ => Op::Put(Arc::new(Variants { entries, unshareable_until: stored.unshareable_until })),
+            }
+        });
+    }
+
+    /// Takes out all that is stored under `key`.
+    pub fn remove(&self, key: &[u8]) {
+        self.cache.invalidate(key);
+    }
+
+    /// Has moka count what was written once that may have overshot the capacity.
+    fn count(&self, weight: u64) {
+        let uncounted = self.uncounted.fetch_add(weight, Ordering::Relaxed) + weight;
+        if uncounted > self.limits.capacity / UNCOUNTED_SHARE {
+            self.uncounted.store(0, Ordering::Relaxed);
+            self.cache.run_pending_tasks();
+        }
+    }
+
+    /// Bytes of one body that may be stored.
+    pub fn max_object(&self) -> u64 {
+        self.limits.max_object
+    }
+
+    /// Bytes stored.
+    pub fn bytes(&self) -> u64 {
+        self.cache.weighted_size()
+    }
+
+    /// Keys stored.
+    pub fn objects(&self) -> u64 {
+        self.cache.entry_count()
+    }
+
+    /// Bytes of bodies under way.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Keys that had to go for want of room.
+    pub fn evictions(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Has everything that was written counted, and evicted where it must be.
+    pub fn settle(&self) {
+        self.cache.run_pending_tasks();
+    }
+
+    /// A place for a body under way.
+    pub fn reserve(self: &Arc<Self>) -> Reservation {
+        Reservation { memory: Arc::clone(self), bytes: 0 }
+    }
+}
+
+/// The bytes that one body under way has taken; given back when dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    memory: Arc<Memory>,
+    bytes: u64,
+}
+
+impl Reservation {
+    /// Takes `bytes` more. `false`: there is no room for a body that is to be stored; nothing was taken.
+    pub fn grow(&mut self, bytes: u64) -> bool {
+        let memory = &self.memory;
+        let wanted = memory.in_flight.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let capacity = memory.limits.capacity;
+        let fits = wanted <= capacity / IN_FLIGHT_SHARE || wanted + memory.bytes() <= capacity;
+        if fits {
+            self.bytes += bytes;
+        } else {
+            memory.in_flight.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Bytes taken so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.memory.in_flight.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::header::{ETAG, VARY};
+    use http::{HeaderMap, HeaderValue, StatusCode};
+
+    use super::*;
+    use crate::body::stored::StoredBody;
+    use crate::cache::entry::{Head, Part};
+    use crate::cache::ledger::{Stamp, UrlScope};
+    use crate::policy::freshness::Freshness;
+    use crate::policy::key::KeyBuffer;
+    use crate::policy::treatment::KeyRules;
+    use crate::policy::vary;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn key(target: &str) -> Key {
+        KeyBuffer::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default()).to_key()
+    }
+
+    fn entry(body: &str, language: &'static str, part: Option<Part>) -> Arc<Entry> {
+        let request = [(http::header::ACCEPT_LANGUAGE, HeaderValue::from_static(language))].into_iter().collect();
+        let headers: HeaderMap = [
+            (VARY, HeaderValue::from_static("accept-language")),
+            (ETAG, HeaderValue::from_static("\"strong\"")),
+        ]
+        .into_iter()
+        .collect();
+        let head = Head {
+            status: if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK },
+            selecting: vary::selecting(&headers, &request).expect("not *"),
+            headers,
+            hidden: HeaderMap::new(),
+            freshness: Freshness {
+                born: NOW,
+                lifetime: Duration::from_mins(1),
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+                validate_always: false,
+                must_revalidate: false,
+            },
+            received_at: NOW,
+            fetch_cost: Duration::ZERO,
+            tags: Box::default(),
+            url: UrlScope(0),
+            stamp: Stamp::default(),
+        };
+        Arc::new(Entry::new(head, StoredBody::from_bytes(Bytes::copy_from_slice(body.as_bytes())), None, part))
+    }
+
+    fn memory(capacity: u64) -> Arc<Memory> {
+        Arc::new(Memory::new(Limits { capacity, max_object: capacity, max_variants: 2 }))
+    }
+
+    fn bodies(memory: &Memory, key: &Key) -> Vec<Vec<u8>> {
+        let stored = memory.get(key.as_bytes()).unwrap_or_default();
+        stored.entries().iter().map(|entry| entry.body.pieces().concat()).collect()
+    }
+
+    #[test]
+    fn the_least_used_variant_goes_and_the_same_one_is_replaced() {
+        let (memory, key) = (memory(1 << 20), key("/"));
+        let english = entry("en", "en", None);
+        memory.put(&key, Arc::clone(&english));
+        memory.put(&key, entry("de", "de", None));
+        memory.put(&key, entry("de, anew", "de", None));
+        assert_eq!(bodies(&memory, &key), [b"de, anew".to_vec(), b"en".to_vec()]);
+        english.used(NOW.plus(Duration::from_secs(1)));
+        memory.put(&key, entry("fr", "fr", None));
+        assert_eq!(bodies(&memory, &key), [b"fr".to_vec(), b"en".to_vec()], "de was used least recently");
+    }
+
+    #[test]
+    fn parts_that_touch_become_one_and_never_replace_the_whole() {
+        let (memory, key) = (memory(1 << 20), key("/"));
+        let part = |first| Some(Part { first, complete: Some(10) });
+        memory.put_part(&key, &entry("01234", "en", part(0)), NOW);
+        memory.put_part(&key, &entry("34567", "en", part(3)), NOW);
+        assert_eq!(bodies(&memory, &key), [b"01234567".to_vec()]);
+        memory.put_part(&key, &entry("89", "en", part(8)), NOW);
+        let whole = memory.get(key.as_bytes()).expect("stored").entries()[0].clone();
+        assert_eq!((whole.part, whole.head.status), (None, StatusCode::OK));
+        assert_eq!(whole.body.pieces().concat(), b"0123456789");
+        memory.put_part(&key, &entry("XX", "en", part(2)), NOW);
+        assert_eq!(bodies(&memory, &key), [b"0123456789".to_vec()], "fresh and whole: it stays");
+    }
+
+    #[test]
+    fn the_tier_stays_within_its_capacity() {
+        let memory = memory(1 << 20);
+        let body = "x".repeat(10_000);
+        for number in 0..500 {
+            memory.put(&key(&format!("/{number}")), entry(&body, "en", None));
+            assert!(memory.cache.iter().count() < 150, "what waits to be counted is bounded, too");
+        }
+        memory.settle();
+        assert!(memory.bytes() <= 1 << 20, "{} bytes", memory.bytes());
+        assert!(memory.evictions() > 0);
+    }
+
+    #[test]
+    fn bodies_under_way_take_what_is_free_and_give_it_back() {
+        let memory = memory(1 << 20);
+        let mut first = memory.reserve();
+        assert!(first.grow(1 << 19), "the tier is empty");
+        let mut second = memory.reserve();
+        assert!(!second.grow(1 << 20), "more than there is");
+        assert_eq!(memory.in_flight(), 1 << 19, "a refusal takes nothing");
+        drop(first);
+        assert!(second.grow(1 << 20));
+        drop(second);
+        assert_eq!(memory.in_flight(), 0);
+    }
+
+    #[test]
+    fn an_unshareable_mark_leaves_what_is_stored_and_ends_with_the_next_store() {
+        let (memory, key) = (memory(1 << 20), key("/"));
+        memory.put(&key, entry("en", "en", None));
+        memory.mark_unshareable(&key, NOW.plus(Duration::from_secs(5)));
+        let stored = memory.get(key.as_bytes()).expect("stored");
+        assert!(stored.is_unshareable(NOW) && !stored.is_unshareable(NOW.plus(Duration::from_secs(5))));
+        assert_eq!(stored.entries().len(), 1);
+        memory.put(&key, entry("de", "de", None));
+        assert!(!memory.get(key.as_bytes()).expect("stored").is_unshareable(NOW));
+    }
+}

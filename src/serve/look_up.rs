@@ -1,0 +1,150 @@
+//! What is stored for this request, and may it be used?
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::Shared;
+use crate::cache::entry::Entry;
+use crate::cache::memory::Variants;
+use crate::policy::directives::RequestDirectives;
+use crate::policy::outcome::{Detail, Forward, Outcome};
+use crate::policy::reuse::{self, Standing, Verdict};
+use crate::policy::treatment::Treatment;
+use crate::respond::stored::{self, Asked};
+
+/// What a look-up came to.
+pub(super) enum Found {
+    /// A stored response answers.
+    Usable(Usable),
+    /// The origin must be asked.
+    Needed(Need),
+}
+
+/// A stored response that answers now.
+pub(super) struct Usable {
+    pub(super) entry: Arc<Entry>,
+    pub(super) outcome: Outcome,
+    /// Whether it is to be refreshed in the background.
+    pub(super) refresh: bool,
+}
+
+/// Why the origin must be asked, and what is there to ask with.
+#[derive(Clone)]
+pub(super) struct Need {
+    pub(super) forward: Forward,
+    pub(super) why: Detail,
+    /// A stored response to be revalidated, or used if the origin fails.
+    pub(super) stored: Option<Arc<Entry>>,
+    /// A stored part of what is wanted.
+    pub(super) part: Option<Arc<Entry>>,
+    /// Whether answers for this key were not shareable: nobody queues.
+    pub(super) alone: bool,
+}
+
+impl Need {
+    pub(super) fn nothing_stored() -> Self {
+        Self { forward: Forward::UriMiss, why: Detail::NotStored, stored: None, part: None, alone: false }
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome::forwarded(self.forward, self.why)
+    }
+}
+
+/// Looks `key` up for a request.
+pub(super) fn look_up(
+    shared: &Shared,
+    key: &[u8],
+    asked: &Asked<'_>,
+    directives: Option<&RequestDirectives>,
+) -> Found {
+    let Some(variants) = shared.memory.get(key) else { return Found::Needed(Need::nothing_stored()) };
+    choose(shared, &variants, asked, directives)
+}
+
+fn choose(
+    shared: &Shared,
+    variants: &Variants,
+    asked: &Asked<'_>,
+    directives: Option<&RequestDirectives>,
+) -> Found {
+    let mut need = Need::nothing_stored();
+    for entry in variants.entries() {
+        // Several may fit: the most recent that does, RFC 9111 §4.1.
+        if !entry.head.selecting.matches(asked.headers, &entry.head.headers) {
+            if need.why == Detail::NotStored {
+                (need.forward, need.why) = (Forward::VaryMiss, Detail::NoVariant);
+            }
+            continue;
+        }
+        if variants.entries().len() > 1 {
+            entry.used(asked.now);
+        }
+        match judge(shared, entry, asked, directives) {
+            Found::Needed(of_entry) if of_entry.part.is_some() || of_entry.stored.is_none() => need = of_entry,
+            found => return found,
+        }
+    }
+    need.alone |= variants.is_unshareable(asked.now);
+    if need.alone && need.why == Detail::NotStored {
+        need.why = Detail::HitForMiss;
+    }
+    Found::Needed(need)
+}
+
+/// What the rule book says of one stored response that fits the request.
+fn judge(shared: &Shared, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
+    let standing = entry.standing(&shared.ledger);
+    let freshness = &entry.head.freshness;
+    let wanted = directives.filter(|_| asked.treatment.honour_client);
+    let verdict = reuse::judge(freshness, standing, wanted, asked.now);
+    if entry.part.is_some() {
+        return judge_part(entry, asked, &verdict);
+    }
+    let usable = |detail, refresh| {
+        let outcome = Outcome { detail, ..Outcome::fresh_hit(freshness.ttl(asked.now)) };
+        Found::Usable(Usable { entry: Arc::clone(entry), outcome, refresh })
+    };
+    let needed = |why, stored: bool| {
+        let stored = stored.then(|| Arc::clone(entry));
+        let alone = freshness.validate_always && why == Detail::NoCache;
+        let forward = if matches!(why, Detail::ClientNoCache) { Forward::Request } else { Forward::Stale };
+        Found::Needed(Need { forward, why, stored, part: None, alone })
+    };
+    match verdict {
+        Verdict::Fresh => usable(None, is_due_early(shared, entry, asked.treatment, asked)),
+        Verdict::StaleWhileRevalidate => usable(Some(Detail::StaleWhileRevalidate), true),
+        Verdict::MaxStale => usable(Some(Detail::MaxStale), false),
+        Verdict::Validate(why) => needed(why, true),
+        Verdict::Unusable(why) => needed(why, standing != Standing::Dead),
+    }
+}
+
+/// A part answers what lies within it, while it is fresh; otherwise it may be completed.
+fn judge_part(entry: &Arc<Entry>, asked: &Asked<'_>, verdict: &Verdict) -> Found {
+    let fresh = matches!(verdict, Verdict::Fresh);
+    if fresh && stored::covers(entry, asked) {
+        let outcome = Outcome::fresh_hit(entry.head.freshness.ttl(asked.now));
+        return Found::Usable(Usable { entry: Arc::clone(entry), outcome, refresh: false });
+    }
+    let part = fresh.then(|| Arc::clone(entry));
+    let forward = if fresh { Forward::Partial } else { Forward::Stale };
+    let why = if fresh { Detail::Partial } else { Detail::Expired };
+    Found::Needed(Need { forward, why, stored: None, part, alone: false })
+}
+
+/// Whether this request is the one that refreshes a hot response before it expires.
+fn is_due_early(shared: &Shared, entry: &Entry, treatment: &Treatment, asked: &Asked<'_>) -> bool {
+    // The last tenth of the lifetime is the only time in which a lead can begin; the dice are thrown there only.
+    let lead = entry.head.freshness.lifetime / 10;
+    treatment.early_refresh
+        && asked.now.plus(lead) >= entry.head.freshness.fresh_until()
+        && !shared.stop.is_cancelled()
+        && reuse::refresh_early(&entry.head.freshness, asked.now, entry.head.fetch_cost, 1.0 - fastrand::f64())
+}
+
+/// Whether `only-if-cached` forbids asking the origin. RFC 9111 §5.2.1.7.
+pub(super) fn is_only_if_cached(headers: &HeaderMap) -> bool {
+    super::inquiry::directives_of(headers).is_some_and(|directives| directives.only_if_cached)
+}

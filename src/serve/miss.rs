@@ -1,0 +1,181 @@
+//! Nothing stored will do: who asks the origin, and who waits?
+
+use std::sync::Arc;
+
+use http::Method;
+use tokio::sync::oneshot;
+
+use super::failure::{self, Failure};
+use super::fill::{Fill, Reply};
+use super::inquiry::Inquiry;
+use super::look_up::{self, Found, Need};
+use super::{Answered, Shared, hit};
+use crate::body::response::{ResponseBody, Source};
+use crate::cache::entry::{Entry, Head};
+use crate::cache::flight::{Landing, Lead, Seat};
+use crate::body::shared::SharedBody;
+use crate::policy::conditional::Condition;
+use crate::policy::outcome::{Detail, Outcome};
+use crate::policy::reuse::{self, Standing};
+use crate::respond::stored;
+use crate::telemetry::exchange::Exchange;
+
+/// Asks the origin, or waits for another request that does. `None`: what came was not for this request; look again.
+pub(super) async fn ask(
+    shared: &Arc<Shared>,
+    inquiry: &Arc<Inquiry>,
+    need: Need,
+    exchange: &mut Exchange,
+) -> Option<Answered> {
+    if goes_alone(inquiry, &need) {
+        return Some(fetch(shared, inquiry, need, None, exchange).await);
+    }
+    match shared.flights.board(&inquiry.key, shared.ledger.stamp(), |stamp| {
+        shared.ledger.standing(inquiry.url_scope(), stamp) != Standing::Dead
+    }) {
+        Seat::Leader(lead) => lead_fetch(shared, inquiry, need, lead, exchange).await,
+        Seat::Follower(mut follow) => {
+            let landing = follow.landed().await;
+            follower(shared, inquiry, need, landing, exchange).await
+        }
+    }
+}
+
+/// Whether nobody should wait for this request, nor this request for anybody.
+fn goes_alone(inquiry: &Inquiry, need: &Need) -> bool {
+    let range_of_unknown = inquiry.wants_range() && need.stored.is_none();
+    need.alone || !inquiry.treatment().collapse || inquiry.method == Method::HEAD || range_of_unknown
+}
+
+/// Leads: looks again, since the last leader may have landed in between, then fetches for all.
+async fn lead_fetch(
+    shared: &Arc<Shared>,
+    inquiry: &Arc<Inquiry>,
+    need: Need,
+    lead: Lead<Failure>,
+    exchange: &mut Exchange,
+) -> Option<Answered> {
+    let directives = inquiry.directives();
+    let asked = inquiry.asked(shared.clock.now());
+    if let Found::Usable(usable) = look_up::look_up(shared, inquiry.key.as_bytes(), &asked, directives.as_ref()) {
+        drop(lead);
+        return Some(hit::respond(shared, inquiry, &usable, &asked));
+    }
+    Some(fetch(shared, inquiry, need, Some(lead), exchange).await)
+}
+
+/// Fetches in a task of its own, which survives this client, and answers with what comes of it.
+async fn fetch(
+    shared: &Arc<Shared>,
+    inquiry: &Arc<Inquiry>,
+    need: Need,
+    lead: Option<Lead<Failure>>,
+    exchange: &mut Exchange,
+) -> Answered {
+    let (reply, replied) = oneshot::channel();
+    let outcome = need.outcome();
+    shared.tasks.spawn(Fill::new(Arc::clone(shared), Arc::clone(inquiry), need, lead).run(Some(reply)));
+    let Ok(delivery) = replied.await else {
+        return failure::origin_failed(inquiry, &Failure::abandoned(), outcome);
+    };
+    if let Some((address, first_byte)) = delivery.origin {
+        exchange.origin(address, first_byte);
+    }
+    let asked = inquiry.asked(shared.clock.now());
+    match delivery.reply {
+        Reply::Stored(entry, outcome) => (stored::respond(&entry, &asked, &outcome), outcome),
+        Reply::Streaming(head, reader, outcome) => {
+            let body = ResponseBody::new(Source::Shared(reader));
+            (streamed(&head, inquiry, shared, &outcome, body), outcome)
+        }
+        Reply::Through(response, outcome) => (*response, outcome),
+        Reply::Failed(failure, outcome) => failure::origin_failed(inquiry, &failure, outcome),
+    }
+}
+
+/// What a landing means for one follower.
+async fn follower(
+    shared: &Arc<Shared>,
+    inquiry: &Arc<Inquiry>,
+    need: Need,
+    landing: Landing<Failure>,
+    exchange: &mut Exchange,
+) -> Option<Answered> {
+    let now = shared.clock.now();
+    let asked = inquiry.asked(now);
+    let fits = |head: &Head| {
+        head.selecting.matches(&inquiry.headers, &head.headers) && head.standing(&shared.ledger) != Standing::Dead
+    };
+    let collapsed = Outcome { collapsed: true, ..need.outcome() };
+    match landing {
+        Landing::Streaming(head, body) if fits(&head) => {
+            let ttl = Some(head.freshness.ttl(now));
+            let outcome = Outcome { forward_status: Some(head.status), stored: true, ttl, ..collapsed };
+            let response = join(&head, &body, inquiry, shared, &outcome)?;
+            Some((response, outcome))
+        }
+        Landing::Stored(entry, detail) if fits(&entry.head) && entry.part.is_none() => {
+            let ttl = Some(entry.head.freshness.ttl(now));
+            let outcome = match detail {
+                // Served stale: the cache's own decision, although the origin was asked.
+                Some(detail) => Outcome { hit: true, detail: Some(detail), ttl, ..Outcome::default() },
+                None => Outcome { stored: true, ttl, ..collapsed },
+            };
+            Some((stored::respond(&entry, &asked, &outcome), outcome))
+        }
+        Landing::Unshareable => Some(fetch(shared, inquiry, need, None, exchange).await),
+        Landing::Failed(failure) => match stale_fallback(shared, inquiry, &need) {
+            Some((entry, outcome)) => Some((stored::respond(&entry, &asked, &outcome), outcome)),
+            None => Some(failure::origin_failed(inquiry, &failure, collapsed)),
+        },
+        Landing::Streaming(..) | Landing::Stored(..) | Landing::Lost | Landing::Pending => None,
+    }
+}
+
+/// A follower's answer from a body that is still growing; `None` when its beginning is no longer kept.
+fn join(
+    head: &Head,
+    body: &SharedBody,
+    inquiry: &Inquiry,
+    shared: &Shared,
+    outcome: &Outcome,
+) -> Option<http::Response<ResponseBody>> {
+    let reader = body.reader()?;
+    Some(streamed(head, inquiry, shared, outcome, ResponseBody::new(Source::Shared(reader))))
+}
+
+/// The answer of a response that is still arriving. The client's conditions are ours to evaluate: they were not
+/// sent on, so that they could not narrow what is stored.
+fn streamed(
+    head: &Head,
+    inquiry: &Inquiry,
+    shared: &Shared,
+    outcome: &Outcome,
+    body: ResponseBody,
+) -> http::Response<ResponseBody> {
+    let asked = inquiry.asked(shared.clock.now());
+    match stored::condition(head, &asked) {
+        Condition::NotModified => stored::not_modified(head, &asked, outcome),
+        Condition::Proceed | Condition::Failed => stored::streaming(head, &asked, outcome, body),
+    }
+}
+
+/// The stored response that may stand in for a failed origin.
+pub(super) fn stale_fallback(shared: &Shared, inquiry: &Inquiry, need: &Need) -> Option<(Arc<Entry>, Outcome)> {
+    let now = shared.clock.now();
+    let entry = need.stored.as_ref()?;
+    let directives = inquiry.directives().filter(|_| inquiry.treatment().honour_client);
+    if directives.is_some_and(|directives| directives.no_cache) {
+        return None;
+    }
+    if !reuse::may_serve_on_error(&entry.head.freshness, entry.standing(&shared.ledger), now) {
+        return None;
+    }
+    let outcome = Outcome {
+        hit: true,
+        detail: Some(Detail::StaleIfError),
+        ttl: Some(entry.head.freshness.ttl(now)),
+        ..Outcome::default()
+    };
+    Some((Arc::clone(entry), outcome))
+}

@@ -1,0 +1,207 @@
+//! The conductor: in which order are the stages run, for one request?
+//!
+//! ```text
+//! route ─┬─ deny
+//!        ├─ pass                                  never looked up
+//!        └─ look up ─┬─ usable  → respond         fresh, or stale and allowed (refreshed behind)
+//!                    └─ needed  → miss ─┬─ lead   fetch → admit → stream + store → respond
+//!                                       ├─ follow wait for the leader's landing
+//!                                       └─ alone  as lead, for this client only
+//! ```
+
+mod failure;
+mod fill;
+mod hit;
+mod inquiry;
+mod invalidate;
+mod look_up;
+mod miss;
+mod pass;
+mod pour;
+mod refresh;
+mod site;
+mod through;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, Request, Response};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::failure::Failure;
+use self::inquiry::{Inquiry, Way};
+use self::look_up::{Found, Usable};
+pub use self::site::Site;
+use crate::body::request::RequestBody;
+use crate::body::response::ResponseBody;
+use crate::cache::flight::Flights;
+use crate::cache::ledger::Ledger;
+use crate::cache::memory::Memory;
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::policy::key::KeyBuffer;
+use crate::policy::outcome::{Detail, Outcome};
+use crate::telemetry::Telemetry;
+use crate::telemetry::exchange::Exchange;
+
+/// How often a follower whose flight brought another variant boards again, before it goes alone.
+const ROUNDS: usize = 2;
+
+/// What every request shares.
+pub struct Shared {
+    /// The configuration at work.
+    pub site: ArcSwap<Site>,
+    /// Tier 1.
+    pub memory: Arc<Memory>,
+    /// The purges that are known.
+    pub ledger: Ledger,
+    /// The fetches under way.
+    pub flights: Arc<Flights<Failure>>,
+    /// The time.
+    pub clock: Clock,
+    /// Metrics and the access log.
+    pub telemetry: Arc<Telemetry>,
+    /// Owns the fills.
+    pub tasks: TaskTracker,
+    /// Cancelled when the process is about to end.
+    pub stop: CancellationToken,
+}
+
+/// Answers requests.
+#[derive(Clone)]
+pub struct Serve(Arc<Shared>);
+
+impl Serve {
+    /// A conductor of these parts.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self(shared)
+    }
+
+    /// Answers one request: at once when a fresh stored response will do.
+    pub fn answer(&self, request: Request<RequestBody>, client: Client) -> Answer {
+        let shared = &self.0;
+        let site = shared.site.load();
+        let (mut parts, body) = request.into_parts();
+        let Some(target) = parts.uri.path_and_query().cloned() else {
+            unreachable!("accept hands over requests in origin-form only")
+        };
+        let mut exchange = Exchange::begin(&shared.telemetry, &parts.method, &target, &client);
+        let routed = site.rules.route(&parts.method, &client.authority, target.path(), &parts.headers);
+        if !routed.treatment.vary.is_empty() {
+            crate::policy::vary::normalise(&mut parts.headers, &routed.treatment.vary);
+        }
+        let way = inquiry::way(&parts.method, &parts.headers, !body.is_empty(), &routed.treatment);
+        let key_rules = &routed.treatment.key;
+        let key = KeyBuffer::of(client.scheme.as_str(), &client.authority, target.as_str(), &parts.headers, key_rules);
+        let found = (way == Way::Cache).then(|| {
+            let asked = hit::asked(&parts, &routed.treatment, site.expose_hidden, shared.clock.now());
+            hit::try_fresh(shared, key.as_bytes(), &asked)
+        });
+        if let Some(Some((response, outcome))) = found {
+            return Answer::Ready(Some(conclude(exchange, response, outcome)));
+        }
+        let inquiry = Inquiry {
+            site: Arc::clone(&site),
+            method: parts.method.clone(),
+            target,
+            headers: std::mem::take(&mut parts.headers),
+            client,
+            routed,
+            key: key.to_key(),
+        };
+        let shared = Arc::clone(shared);
+        Answer::Slow(Box::pin(async move {
+            let rest = Rest { extensions: parts.extensions, body };
+            let (response, outcome) = story(&shared, Arc::new(inquiry), way, rest, &mut exchange).await;
+            conclude(exchange, response, outcome)
+        }))
+    }
+}
+
+/// What is left of a request beside its head.
+struct Rest {
+    extensions: http::Extensions,
+    body: RequestBody,
+}
+
+/// An answer and what is to be said of it.
+type Answered = (Response<ResponseBody>, Outcome);
+
+/// The life of a request that no fresh stored response answers at once.
+async fn story(
+    shared: &Arc<Shared>,
+    inquiry: Arc<Inquiry>,
+    way: Way,
+    rest: Rest,
+    exchange: &mut Exchange,
+) -> Answered {
+    if way == Way::Deny {
+        return failure::refused(&inquiry, Failure::denied(), Detail::RuleDeny);
+    }
+    let Some(origin) = inquiry.origin() else {
+        return failure::refused(&inquiry, Failure::no_origin(), Detail::NoOrigin);
+    };
+    match way {
+        Way::Pass(_) if is_read(&inquiry) && look_up::is_only_if_cached(&inquiry.headers) => only_if_cached(&inquiry),
+        Way::Pass(detail) => pass::pass(shared, &inquiry, origin, detail, rest, exchange).await,
+        Way::Cache | Way::Deny => cached(shared, &inquiry, exchange).await,
+    }
+}
+
+/// Look up, and where that is not enough, ask; a follower of another variant's flight comes back here.
+async fn cached(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, exchange: &mut Exchange) -> Answered {
+    let directives = inquiry.directives();
+    for round in 0.. {
+        let now = shared.clock.now();
+        let asked = inquiry.asked(now);
+        match look_up::look_up(shared, inquiry.key.as_bytes(), &asked, directives.as_ref()) {
+            Found::Usable(usable) => return hit::respond(shared, inquiry, &usable, &asked),
+            Found::Needed(_) if directives.as_ref().is_some_and(|directives| directives.only_if_cached) => {
+                return only_if_cached(inquiry);
+            }
+            Found::Needed(mut need) => {
+                need.alone |= round >= ROUNDS;
+                if let Some(answered) = miss::ask(shared, inquiry, need, exchange).await {
+                    return answered;
+                }
+            }
+        }
+    }
+    unreachable!("a request that goes alone is answered")
+}
+
+fn only_if_cached(inquiry: &Inquiry) -> Answered {
+    failure::refused(inquiry, Failure::only_if_cached(), Detail::OnlyIfCached)
+}
+
+fn is_read(inquiry: &Inquiry) -> bool {
+    matches!(inquiry.method, http::Method::GET | http::Method::HEAD)
+}
+
+/// Has the access log and the metrics told when the transfer ends.
+fn conclude(mut exchange: Box<Exchange>, response: Response<ResponseBody>, outcome: Outcome) -> Response<ResponseBody> {
+    exchange.answered(response.status(), outcome);
+    response.map(|body| body.observed(exchange))
+}
+
+/// An answer: at hand, or on its way. The common case costs no allocation.
+pub enum Answer {
+    /// At hand; taken when polled.
+    Ready(Option<Response<ResponseBody>>),
+    /// On its way.
+    Slow(Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>),
+}
+
+impl Future for Answer {
+    type Output = Response<ResponseBody>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Ready(response) => response.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Slow(future) => future.as_mut().poll(cx),
+        }
+    }
+}

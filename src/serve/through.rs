@@ -1,0 +1,32 @@
+//! A response of the origin goes to one client as it came, and nowhere else.
+
+use http::header::AGE;
+use http::{HeaderMap, HeaderValue, Method, Response};
+
+use super::inquiry::Inquiry;
+use crate::body::response::ResponseBody;
+use crate::origin::Answer;
+use crate::policy::outcome::Outcome;
+use crate::respond::head;
+
+/// The origin's response, with what we add to every answer.
+pub(super) fn respond(answer: Answer, inquiry: &Inquiry, outcome: &Outcome) -> Response<ResponseBody> {
+    let mut headers = answer.headers;
+    if !inquiry.site.expose_hidden {
+        take_hidden(&mut headers, inquiry);
+    }
+    // Nothing of it was stored here: what an upstream cache said of its age stands, else it is new.
+    headers.entry(AGE).or_insert(HeaderValue::from_static("0"));
+    head::finish(&mut headers, None, outcome, inquiry.treatment());
+    let body =
+        if inquiry.method == Method::HEAD { ResponseBody::empty() } else { ResponseBody::stream(answer.body) };
+    let mut response = Response::new(body);
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// Takes the fields out that are meant for caches, and gives them.
+pub(super) fn take_hidden(headers: &mut HeaderMap, inquiry: &Inquiry) -> HeaderMap {
+    head::take_hidden(headers, &inquiry.site.tag_headers)
+}
