@@ -2,12 +2,18 @@
 //!
 //! Nothing here does I/O, reads a clock or takes a lock.
 
+pub mod admission;
 mod candidates;
+mod directive_list;
+pub mod directives;
+pub mod freshness;
 pub mod hop;
 pub mod key;
 pub mod outcome;
 pub mod pattern;
+pub mod reuse;
 pub mod route;
+mod semantics;
 pub mod tag;
 pub mod time;
 pub mod treatment;
