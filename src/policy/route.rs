@@ -1,8 +1,15 @@
 //! Which rules match a request, and which origin does it go to?
 
-use http::{HeaderName, Method};
+use std::borrow::Cow;
+use std::sync::Arc;
 
-use super::treatment::{Changes, Glob};
+use http::{HeaderMap, HeaderName, Method};
+use smallvec::SmallVec;
+
+use super::candidates::Candidates;
+pub use super::pattern::{PathPattern, PatternError};
+use super::tag::RuleTags;
+use super::treatment::{Changes, Glob, OriginId, Treatment};
 
 /// One of `[[rules]]`, compiled.
 #[derive(Debug, Clone)]
@@ -20,7 +27,7 @@ pub struct Rule {
 /// The `match` of a rule: every part given must fit; none given: every request.
 #[derive(Debug, Clone, Default)]
 pub struct Matcher {
-    /// Hosts, in lower case; any of these.
+    /// Hosts, in lower case; any of these. Compared without the port, or with it where the pattern has one.
     pub hosts: Vec<Glob>,
     /// Path patterns; any of these.
     pub paths: Vec<PathPattern>,
@@ -32,9 +39,446 @@ pub struct Matcher {
     pub headers: Vec<(HeaderName, Glob)>,
 }
 
-/// A path pattern: `*` is one segment or a run of characters within one, `**` any number of segments.
+impl Matcher {
+    /// Whether it fits every request.
+    pub fn is_unconditional(&self) -> bool {
+        self.hosts.is_empty()
+            && self.paths.is_empty()
+            && self.path_regex.is_none()
+            && self.methods.is_empty()
+            && self.headers.is_empty()
+    }
+}
+
+/// Numbers of rules, their places in `[[rules]]` from 0, in order.
+pub type RuleNumbers = SmallVec<[usize; 4]>;
+
+/// Where a request goes and how it is treated.
 #[derive(Debug, Clone)]
-pub struct PathPattern {
-    /// As written.
-    pub text: String,
+pub struct Routed {
+    /// The origin that the rules name, else the first whose hosts fit; `None`: no origin fits.
+    pub origin: Option<OriginId>,
+    /// All rules that match, laid over one another.
+    pub treatment: Arc<Treatment>,
+    /// The rules that match.
+    pub rules: RuleNumbers,
+    /// The tags that the rules add to the response; rendered when it is stored, not on every hit.
+    pub tags: RuleTags,
+}
+
+/// All rules and the hosts of the origins, ready to be asked.
+///
+/// Every rule that matches applies, top to bottom, and a later one overrides an earlier one key by key; `tags` too.
+/// Nothing is parsed or merged per request: sets of rules that were merged once are remembered.
+#[derive(Debug)]
+pub struct Rules {
+    all: Vec<Compiled>,
+    origins: Vec<Vec<HostPattern>>,
+    candidates: Candidates,
+    /// The rules that fit every request.
+    unconditional: RuleNumbers,
+    /// What those say.
+    plain: Merged,
+    /// What other sets of rules say.
+    merged: papaya::HashMap<RuleNumbers, Merged, foldhash::fast::RandomState>,
+}
+
+/// Sets of rules that are remembered. More than that are met only where many rules match at random; merging costs a
+/// microsecond then, and nothing grows.
+const REMEMBERED: usize = 4096;
+
+#[derive(Debug, Clone)]
+struct Merged {
+    treatment: Arc<Treatment>,
+    tags: RuleTags,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    rule: Rule,
+    hosts: Vec<HostPattern>,
+    headers: Vec<(HeaderName, Glob)>,
+    tags: Option<RuleTags>,
+}
+
+/// A pattern of hosts, and what it is compared with.
+#[derive(Debug, Clone)]
+pub(super) struct HostPattern {
+    pub(super) glob: Glob,
+    with_port: bool,
+}
+
+/// The host of a request, with and without its port.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Host<'a> {
+    /// As it stands in the request's authority.
+    pub(super) authority: &'a str,
+    /// Without the port.
+    pub(super) name: &'a str,
+}
+
+impl Rules {
+    /// Compiles the rules, in the order of the file.
+    ///
+    /// `origin_hosts`: for each origin, in the order of the file, the hosts that go there (globs, lower case); an
+    /// empty list takes any.
+    pub fn compile(rules: Vec<Rule>, origin_hosts: &[Vec<String>]) -> Self {
+        let hosts_of = |texts: &Vec<String>| texts.iter().map(|text| HostPattern::new(Glob::new(text))).collect();
+        let unconditional: RuleNumbers =
+            (0..rules.len()).filter(|&number| rules[number].matcher.is_unconditional()).collect();
+        let candidates = Candidates::of(&rules);
+        let rules: Vec<Compiled> = rules.into_iter().map(Compiled::new).collect();
+        let plain = merge(&rules, &unconditional);
+        Self {
+            origins: origin_hosts.iter().map(hosts_of).collect(),
+            all: rules,
+            candidates,
+            unconditional,
+            plain,
+            merged: papaya::HashMap::with_hasher(foldhash::fast::RandomState::default()),
+        }
+    }
+
+    /// The rules, in order: what the numbers in [`Routed::rules`] mean.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Rule> {
+        self.all.iter().map(|compiled| &compiled.rule)
+    }
+
+    /// The rule of this number.
+    pub fn rule(&self, number: usize) -> Option<&Rule> {
+        self.all.get(number).map(|compiled| &compiled.rule)
+    }
+
+    /// Finds where a request goes and how it is treated.
+    ///
+    /// `authority`: host and port, in lower case, without the scheme's default port. `path`: the bytes as they came,
+    /// without the query. `headers`: the request's.
+    pub fn route(&self, method: &Method, authority: &str, path: &str, headers: &HeaderMap) -> Routed {
+        let host = Host::of(authority);
+        let (rules, merged) = if self.candidates.is_empty() {
+            (self.unconditional.clone(), self.plain.clone())
+        } else {
+            self.matching(method, host, path, headers)
+        };
+        Routed {
+            origin: merged.treatment.origin.or_else(|| self.origin_for(host)),
+            treatment: merged.treatment,
+            rules,
+            tags: merged.tags,
+        }
+    }
+
+    fn matching(&self, method: &Method, host: Host<'_>, path: &str, headers: &HeaderMap) -> (RuleNumbers, Merged) {
+        let mut numbers = self.unconditional.clone();
+        for number in self.candidates.select(host, path) {
+            if self.all[number].matches(method, host, path, headers) {
+                numbers.push(number);
+            }
+        }
+        if numbers.len() == self.unconditional.len() {
+            return (numbers, self.plain.clone());
+        }
+        if !self.unconditional.is_empty() {
+            numbers.sort_unstable();
+        }
+        let merged = self.remember(&numbers);
+        (numbers, merged)
+    }
+
+    /// What this set of rules says, merged at most once while there is room to remember it.
+    fn remember(&self, numbers: &RuleNumbers) -> Merged {
+        let known = self.merged.pin();
+        if let Some(merged) = known.get(numbers) {
+            return merged.clone();
+        }
+        let merged = merge(&self.all, numbers);
+        if known.len() < REMEMBERED {
+            known.insert(numbers.clone(), merged.clone());
+        }
+        merged
+    }
+
+    fn origin_for(&self, host: Host<'_>) -> Option<OriginId> {
+        let fits = |hosts: &Vec<HostPattern>| hosts.is_empty() || hosts.iter().any(|pattern| pattern.matches(host));
+        self.origins.iter().position(fits).map(OriginId)
+    }
+}
+
+/// Lays rules over one another, in order.
+fn merge(rules: &[Compiled], numbers: &[usize]) -> Merged {
+    let mut treatment = Treatment::default();
+    let mut tags = RuleTags::default();
+    for &number in numbers {
+        let compiled = &rules[number];
+        compiled.rule.changes.apply(&mut treatment);
+        if let Some(of_rule) = &compiled.tags {
+            tags = of_rule.clone();
+        }
+    }
+    Merged { treatment: Arc::new(treatment), tags }
+}
+
+impl Compiled {
+    fn new(rule: Rule) -> Self {
+        Self {
+            hosts: rule.matcher.hosts.iter().cloned().map(HostPattern::new).collect(),
+            headers: rule
+                .matcher
+                .headers
+                .iter()
+                .map(|(name, glob)| (name.clone(), glob.to_ascii_lowercase()))
+                .collect(),
+            tags: rule.changes.tags.as_ref().map(|templates| RuleTags::new(templates, &rule.matcher.paths)),
+            rule,
+        }
+    }
+
+    /// Whether every part of the rule's `match` fits; the cheap ones are asked first.
+    fn matches(&self, method: &Method, host: Host<'_>, path: &str, headers: &HeaderMap) -> bool {
+        let matcher = &self.rule.matcher;
+        (matcher.methods.is_empty() || matcher.methods.contains(method))
+            && (self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.matches(host)))
+            && (matcher.paths.is_empty() || matcher.paths.iter().any(|pattern| pattern.matches(path)))
+            && matcher.path_regex.as_ref().is_none_or(|regex| regex.is_match(path))
+            && self.headers.iter().all(|(name, glob)| header_fits(headers, name, glob))
+    }
+}
+
+/// Whether a field is there and its value, lines combined (RFC 9110 §5.3) and in lower case, fits.
+fn header_fits(headers: &HeaderMap, name: &HeaderName, glob: &Glob) -> bool {
+    let mut lines = headers.get_all(name).iter().map(|line| String::from_utf8_lossy(line.as_bytes().trim_ascii()));
+    let Some(mut value) = lines.next() else { return false };
+    for line in lines {
+        value.to_mut().push_str(", ");
+        value.to_mut().push_str(&line);
+    }
+    if value.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        value = Cow::Owned(value.to_ascii_lowercase());
+    }
+    glob.matches(&value)
+}
+
+impl HostPattern {
+    pub(super) fn new(glob: Glob) -> Self {
+        let text = glob.pattern();
+        Self { with_port: Host::of(&text).name.len() != text.len() || text.ends_with(":*"), glob }
+    }
+
+    fn matches(&self, host: Host<'_>) -> bool {
+        self.glob.matches(if self.with_port { host.authority } else { host.name })
+    }
+}
+
+impl<'a> Host<'a> {
+    /// Divides an authority. The colons of an IPv6 address stand within brackets.
+    pub(super) fn of(authority: &'a str) -> Self {
+        let name = match authority.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => authority,
+        };
+        Self { authority, name }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::treatment::Action;
+    use super::*;
+    use http::HeaderValue;
+    use std::time::Duration;
+
+    type Lines = &'static [(&'static str, &'static str)];
+
+    fn rule(matcher: Matcher, changes: Changes) -> Rule {
+        Rule { name: String::new(), line: 0, matcher, changes }
+    }
+
+    fn globs(texts: &[&str]) -> Vec<Glob> {
+        texts.iter().map(|text| Glob::new(text)).collect()
+    }
+
+    fn paths(texts: &[&str]) -> Vec<PathPattern> {
+        texts.iter().map(|text| PathPattern::parse(text).unwrap()).collect()
+    }
+
+    fn on_path(text: &str) -> Matcher {
+        Matcher { paths: paths(&[text]), ..Matcher::default() }
+    }
+
+    fn ttl(seconds: u64) -> Changes {
+        Changes { ttl: Some(Duration::from_secs(seconds)), ..Changes::default() }
+    }
+
+    fn get(rules: &Rules, authority: &str, path: &str) -> Routed {
+        rules.route(&Method::GET, authority, path, &HeaderMap::new())
+    }
+
+    #[test]
+    fn without_rules_everything_is_as_by_default() {
+        let rules = Rules::compile(Vec::new(), &[vec![]]);
+        let routed = get(&rules, "a.test", "/");
+        assert_eq!((routed.origin, routed.rules.len()), (Some(OriginId(0)), 0));
+        assert_eq!(*routed.treatment, Treatment::default());
+        assert!(Arc::ptr_eq(&routed.treatment, &get(&rules, "b.test", "/x").treatment), "made once");
+    }
+
+    #[test]
+    fn the_first_origin_whose_hosts_fit_wins() {
+        let hosts = [
+            vec!["shop.example".to_owned(), "*.shop.example".to_owned()],
+            vec!["api.example:8080".to_owned(), "[::1]".to_owned(), "any.example:*".to_owned()],
+            vec!["*.example".to_owned()],
+        ];
+        let cases = [
+            ("shop.example", Some(0), "literal"),
+            ("www.shop.example", Some(0), "glob; a later one fits too"),
+            ("shop.example:8443", Some(0), "a pattern without a port takes any"),
+            ("api.example:8080", Some(1), "with the port"),
+            ("api.example", Some(2), "a pattern with a port asks for it"),
+            ("any.example:1", Some(1), "any port"),
+            ("[::1]:80", Some(1), "brackets"),
+            ("other.test", None, "none fits"),
+        ];
+        let rules = Rules::compile(Vec::new(), &hosts);
+        for (authority, want, why) in cases {
+            assert_eq!(get(&rules, authority, "/").origin, want.map(OriginId), "{authority}: {why}");
+        }
+    }
+
+    #[test]
+    fn every_rule_that_matches_applies_and_a_later_one_overrides_key_by_key() {
+        type Case = (&'static str, &'static [usize], usize, Action, u64, &'static str);
+        let origin = Changes { origin: Some(OriginId(1)), action: Some(Action::Pass), ..Changes::default() };
+        let rules = Rules::compile(
+            vec![
+                rule(on_path("/a/**"), origin),
+                rule(Matcher::default(), ttl(10)),
+                rule(on_path("/a/b"), ttl(20)),
+                rule(on_path("/c"), ttl(30)),
+            ],
+            &[vec![], vec![]],
+        );
+        let cases: [Case; 4] = [
+            ("/x", &[1], 0, Action::Cache, 10, "only the rule for all"),
+            ("/a/x", &[0, 1], 1, Action::Pass, 10, "two, each with keys of its own"),
+            ("/a/b", &[0, 1, 2], 1, Action::Pass, 20, "the later ttl"),
+            ("/c", &[1, 3], 0, Action::Cache, 30, "the later ttl"),
+        ];
+        for round in ["first", "remembered"] {
+            for (path, numbers, origin, action, seconds, why) in cases {
+                let routed = get(&rules, "a.test", path);
+                assert_eq!(routed.rules.as_slice(), numbers, "{round}, {path}: {why}");
+                assert_eq!(routed.origin, Some(OriginId(origin)), "{round}, {path}: {why}");
+                assert_eq!(routed.treatment.action, action, "{round}, {path}: {why}");
+                assert_eq!(routed.treatment.ttl, Some(Duration::from_secs(seconds)), "{round}, {path}: {why}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_match_must_fit() {
+        let matcher = Matcher {
+            hosts: globs(&["a.test", "*.b.test"]),
+            paths: paths(&["/x/**", "/y"]),
+            path_regex: Some(regex::Regex::new("[0-9]$|y").unwrap()),
+            methods: vec![Method::GET, Method::HEAD],
+            headers: vec![
+                (HeaderName::from_static("accept"), Glob::new("*JSON*")),
+                (HeaderName::from_static("x-flag"), Glob::new("*")),
+            ],
+        };
+        let rules = Rules::compile(vec![rule(matcher, ttl(1))], &[vec![]]);
+        let json: Lines = &[("accept", "text/html"), ("accept", "Application/Json"), ("x-flag", "")];
+        let cases: [(Method, &str, &str, Lines, bool, &str); 9] = [
+            (Method::GET, "a.test", "/x/1", json, true, "all fit, case aside, on any line"),
+            (Method::HEAD, "w.b.test:81", "/y", json, true, "others of each list"),
+            (Method::POST, "a.test", "/x/1", json, false, "method"),
+            (Method::GET, "c.test", "/x/1", json, false, "host"),
+            (Method::GET, "b.test", "/x/1", json, false, "host, the glob has a dot"),
+            (Method::GET, "a.test", "/z/1", json, false, "path"),
+            (Method::GET, "a.test", "/x/a", json, false, "regular expression"),
+            (Method::GET, "a.test", "/x/1", &[("accept", "text/html"), ("x-flag", "")], false, "value of a field"),
+            (Method::GET, "a.test", "/x/1", &json[..2], false, "a field that is not there"),
+        ];
+        for (method, authority, path, lines, want, why) in cases {
+            let headers: HeaderMap = lines
+                .iter()
+                .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .collect();
+            assert_eq!(rules.route(&method, authority, path, &headers).rules.len(), usize::from(want), "{why}");
+        }
+    }
+
+    #[test]
+    fn tags_come_from_the_last_rule_that_sets_them() {
+        let tags = |texts: &[&str]| Changes {
+            tags: Some(texts.iter().map(|&text| text.to_owned()).collect()),
+            ..Changes::default()
+        };
+        let rules = Rules::compile(
+            vec![
+                rule(Matcher::default(), tags(&["all"])),
+                rule(on_path("/p/*/**"), tags(&["products", "product:{1}", "rest:{2}"])),
+                rule(on_path("/p/1/x"), ttl(1)),
+            ],
+            &[vec![]],
+        );
+        let cases: [(&str, &[&str], &str); 3] = [
+            ("/", &["all"], "the rule for all"),
+            ("/p/7/a/b", &["products", "product:7", "rest:a/b"], "captures of the rule's own pattern"),
+            ("/p/1/x", &["products", "product:1", "rest:x"], "a later rule without tags leaves them"),
+        ];
+        for (path, want, why) in cases {
+            assert_eq!(get(&rules, "a.test", path).tags.render(path), want, "{why}");
+        }
+    }
+
+    #[test]
+    fn an_index_never_hides_a_rule() {
+        // Each rule alone, without any index, says what the index has to find.
+        let matchers = [
+            on_path("/a/b"),
+            on_path("/a/b/*"),
+            on_path("/a/**"),
+            on_path("/**/b"),
+            on_path("/"),
+            on_path("/a*"),
+            Matcher { paths: paths(&["/a/b", "/a/b/**", "/c/**"]), ..Matcher::default() },
+            Matcher { paths: paths(&["/a/b/c", "/*"]), ..Matcher::default() },
+            Matcher { hosts: globs(&["a.test"]), ..Matcher::default() },
+            Matcher { hosts: globs(&["a.test:81", "b.test"]), ..Matcher::default() },
+            Matcher { hosts: globs(&["*.test"]), ..on_path("/a/b/**") },
+            Matcher { methods: vec![Method::GET], ..Matcher::default() },
+        ];
+        let all = Rules::compile(matchers.iter().cloned().map(|matcher| rule(matcher, ttl(1))).collect(), &[vec![]]);
+        for authority in ["a.test", "a.test:81", "b.test:81", "c"] {
+            for path in ["/", "/a", "/a/", "/a/b", "/a/b/", "/a/b/c", "/a/b/c/d/e/f", "/c/", "/x/b", "/x"] {
+                let host = Host::of(authority);
+                let want: Vec<usize> = (0..all.all.len())
+                    .filter(|&number| all.all[number].matches(&Method::GET, host, path, &HeaderMap::new()))
+                    .collect();
+                assert_eq!(get(&all, authority, path).rules.as_slice(), want, "{authority}{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn sets_of_rules_beyond_the_bound_are_merged_but_not_remembered() {
+        // 13 rules, each of which a field switches on: 8192 sets.
+        let switch = |number: usize| HeaderName::try_from(format!("x-{number}")).unwrap();
+        let rules = (0..13)
+            .map(|number| {
+                let headers = vec![(switch(number), Glob::new("*"))];
+                rule(Matcher { headers, ..Matcher::default() }, ttl(number as u64))
+            })
+            .collect();
+        let rules = Rules::compile(rules, &[vec![]]);
+        for set in 1..8192_u32 {
+            let on = (0..13).filter(|number| set >> number & 1 == 1);
+            let headers = on.map(|number| (switch(number), HeaderValue::from_static("1"))).collect();
+            let routed = rules.route(&Method::GET, "a.test", "/", &headers);
+            assert_eq!(routed.treatment.ttl, Some(Duration::from_secs(u64::from(set.ilog2()))));
+        }
+        assert_eq!(rules.merged.len(), REMEMBERED);
+    }
 }

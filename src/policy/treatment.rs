@@ -103,6 +103,16 @@ impl Glob {
         }
         rest.ends_with(last.as_str())
     }
+
+    /// The pattern, as it was written.
+    pub fn pattern(&self) -> String {
+        self.0.join("*")
+    }
+
+    /// The same pattern in lower case, for texts that are put in lower case before.
+    pub fn to_ascii_lowercase(&self) -> Self {
+        Self(self.0.iter().map(|piece| piece.to_ascii_lowercase()).collect())
+    }
 }
 
 /// Fields that a rule sets and removes.
@@ -268,5 +278,48 @@ impl Changes {
         set(&mut treatment.strip_prefix, self.strip_prefix.as_ref());
         set(&mut treatment.request_headers, self.request_headers.as_ref());
         set(&mut treatment.response_headers, self.response_headers.as_ref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn globs_fit_the_whole_text() {
+        let cases = [
+            ("", "", true, "nothing fits nothing"),
+            ("", "a", false, "and nothing else"),
+            ("abc", "abc", true, "literal"),
+            ("abc", "abcd", false, "the whole text"),
+            ("abc", "ABC", false, "case counts"),
+            ("*", "", true, "any run, an empty one too"),
+            ("a*", "a", true, "an empty run at the end"),
+            ("*.shop.example", "shop.example", false, "the dot is asked for"),
+            ("*.shop.example", "a.b.shop.example", true, "dots are characters like others"),
+            ("ab*ba", "aba", false, "both ends cannot share a letter"),
+            ("ab*ba", "abba", true, "both ends, nothing between"),
+            ("a*b*c", "aXbYc", true, "pieces in order"),
+            ("a*b*c", "acb", false, "pieces in order"),
+            ("a*b*b", "ab", false, "a piece is not used twice"),
+            ("*a*a*", "aa", true, "pieces side by side"),
+            ("**", "x", true, "two stars are one"),
+            ("utm_*", "utm_source", true, "a parameter"),
+            ("*ä", "xä", true, "beyond ASCII"),
+        ];
+        for (pattern, text, want, why) in cases {
+            assert_eq!(Glob::new(pattern).matches(text), want, "{pattern} on {text}: {why}");
+        }
+    }
+
+    proptest! {
+        /// The glob as a regular expression says the same.
+        #[test]
+        fn a_glob_fits_what_its_regular_expression_fits(pattern in "[ab*]{0,7}", text in "[ab]{0,8}") {
+            let expression = regex::Regex::new(&format!("^{}$", pattern.replace('*', ".*"))).unwrap();
+            prop_assert_eq!(Glob::new(&pattern).matches(&text), expression.is_match(&text));
+            prop_assert_eq!(Glob::new(&pattern).pattern(), pattern);
+        }
     }
 }

@@ -1,0 +1,311 @@
+//! Under which key is the answer to a request stored?
+
+use std::borrow::{Borrow, Cow};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use http::header::{self, HeaderMap};
+use smallvec::SmallVec;
+
+use super::treatment::{Glob, KeyRules};
+
+/// Tells these keys from any other bytes, and this layout from a later one.
+const DOMAIN: &[u8] = b"larder1";
+
+/// Most keys fit, so that looking one up allocates nothing.
+const INLINE: usize = 256;
+
+/// What a part of a key is. Without it, a header `a` and a cookie `a` of the same value would be one key.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Scheme = 1,
+    Authority = 2,
+    Target = 3,
+    HeaderName = 4,
+    CookieName = 5,
+    Value = 6,
+}
+
+/// The key of a stored response: scheme, authority, path and query, and what the rules add.
+///
+/// Two requests have the same key exactly when all its parts are the same. Compares and hashes as its bytes do, so a
+/// map of keys is asked with the bytes of a [`KeyBuffer`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Arc<[u8]>);
+
+impl Key {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Takes bytes that [`Key::as_bytes`] gave, on this node or another one.
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(Arc::from(bytes))
+    }
+}
+
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A key on the stack, to look up with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyBuffer(SmallVec<[u8; INLINE]>);
+
+impl KeyBuffer {
+    /// Builds the key of a request.
+    ///
+    /// `scheme`, `authority`: as the client uses them, the authority in lower case without a default port. `target`:
+    /// path and query, the bytes as they came: nothing is decoded, and `/a?` is not `/a`. `headers`: the request's.
+    ///
+    /// RFC 9111 §2: the key is at least the target URI. Methods are not part of it: `GET` and `HEAD` share it, and
+    /// other methods are not looked up.
+    pub fn of(scheme: &str, authority: &str, target: &str, headers: &HeaderMap, rules: &KeyRules) -> Self {
+        let mut key = Self(SmallVec::from_slice(DOMAIN));
+        key.push(Part::Scheme, scheme.as_bytes());
+        key.push(Part::Authority, authority.as_bytes());
+        key.push(Part::Target, normalised_target(target, rules).as_bytes());
+        for name in &rules.headers {
+            key.push(Part::HeaderName, name.as_str().as_bytes());
+            if let Some(value) = combined(headers, name) {
+                key.push(Part::Value, &value);
+            }
+        }
+        for name in &rules.cookies {
+            key.push(Part::CookieName, name.as_bytes());
+            for value in cookies(headers, name.as_bytes()) {
+                key.push(Part::Value, value);
+            }
+        }
+        key
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The same key, to keep.
+    pub fn to_key(&self) -> Key {
+        Key(Arc::from(self.0.as_slice()))
+    }
+
+    /// A number that is the same for the same key, on every node that runs this version: which origin address the
+    /// key belongs to. Not for tables that an attacker fills.
+    pub fn hash(&self) -> u64 {
+        FixedState::default().hash_one(self.as_bytes())
+    }
+
+    /// Adds a part: what it is, how long it is, and its bytes. The length is what makes keys injective: no byte of a
+    /// part can pass for the beginning of the next one.
+    fn push(&mut self, part: Part, bytes: &[u8]) {
+        self.0.push(part as u8);
+        self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+/// The path and query that count under `rules`: parameters left out and put in order as they say.
+///
+/// Names compare as raw bytes, globs allowed. Parameters of one name keep their order. Where no parameter is left,
+/// neither is the `?`; but a target without parameters to leave out stays as it came.
+pub fn normalised_target<'a>(target: &'a str, rules: &KeyRules) -> Cow<'a, str> {
+    if rules.query_is_plain() {
+        return Cow::Borrowed(target);
+    }
+    let Some((path, query)) = target.split_once('?') else { return Cow::Borrowed(target) };
+    let mut kept: SmallVec<[&str; 16]> =
+        query.split('&').filter(|parameter| counts(parameter_name(parameter), rules)).collect();
+    if rules.query_sort {
+        kept.sort_by(|one, other| parameter_name(one).cmp(parameter_name(other)));
+    }
+    if kept.is_empty() {
+        return Cow::Borrowed(path);
+    }
+    let mut normalised = String::with_capacity(target.len());
+    normalised.push_str(path);
+    for (index, parameter) in kept.iter().enumerate() {
+        normalised.push(if index == 0 { '?' } else { '&' });
+        normalised.push_str(parameter);
+    }
+    Cow::Owned(normalised)
+}
+
+fn parameter_name(parameter: &str) -> &str {
+    parameter.split_once('=').map_or(parameter, |(name, _)| name)
+}
+
+/// Whether a parameter of this name counts: it is included (no list includes all), and not excluded.
+fn counts(name: &str, rules: &KeyRules) -> bool {
+    let any = |globs: &[Glob]| globs.iter().any(|glob| glob.matches(name));
+    (rules.query_include.is_empty() || any(&rules.query_include)) && !any(&rules.query_exclude)
+}
+
+/// The value of a field, its lines combined with commas; `None`: the request does not have it.
+///
+/// RFC 9110 §5.3.
+fn combined<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<Cow<'a, [u8]>> {
+    let mut lines = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii());
+    let first = lines.next()?;
+    Some(lines.fold(Cow::Borrowed(first), |mut value, line| {
+        value.to_mut().extend_from_slice(b", ");
+        value.to_mut().extend_from_slice(line);
+        value
+    }))
+}
+
+/// The values of the cookies of this name, on all `Cookie` lines (HTTP/2 sends several, RFC 9113 §8.2.3).
+fn cookies<'a>(headers: &'a HeaderMap, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b';'))
+        .filter_map(|pair| {
+            let pair = pair.trim_ascii();
+            let equals = memchr::memchr(b'=', pair)?;
+            Some((pair[..equals].trim_ascii_end(), pair[equals + 1..].trim_ascii_start()))
+        })
+        .filter_map(move |(found, value)| (found == name).then_some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
+
+    fn query(include: &[&str], exclude: &[&str], sort: bool) -> KeyRules {
+        let globs = |texts: &[&str]| texts.iter().map(|text| Glob::new(text)).collect();
+        KeyRules {
+            query_include: globs(include),
+            query_exclude: globs(exclude),
+            query_sort: sort,
+            ..KeyRules::default()
+        }
+    }
+
+    type Lines = &'static [(&'static str, &'static str)];
+
+    fn fields(lines: Lines) -> HeaderMap {
+        lines.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn targets_are_normalised_as_the_rules_say() {
+        let cases = [
+            ("/a?b=1&a=2", query(&[], &[], false), "/a?b=1&a=2", "plain rules change nothing"),
+            ("/a", query(&[], &["x"], true), "/a", "no query"),
+            ("/a?", query(&[], &["x"], false), "/a?", "an empty query is not no query"),
+            ("/a?utm_source=x&id=1", query(&[], &["utm_*"], false), "/a?id=1", "excluded by a glob"),
+            ("/a?utm_source=x", query(&[], &["utm_*"], false), "/a", "nothing left, so no question mark"),
+            ("/a?x=1&id=2&y=3", query(&["id"], &[], false), "/a?id=2", "only what is included"),
+            ("/a?id=1&idx=2", query(&["id*"], &["idx"], false), "/a?id=1", "exclusion wins"),
+            ("/a?b=1&a=2&b=0", query(&[], &[], true), "/a?a=2&b=1&b=0", "sorted by name, same names keep their order"),
+            ("/a?B=1&a=2", query(&[], &[], true), "/a?B=1&a=2", "raw bytes: capitals come first"),
+            ("/a?%61=1&a=2", query(&["a"], &[], false), "/a?a=2", "raw bytes: nothing is decoded"),
+            ("/a?b&a", query(&[], &[], true), "/a?a&b", "a parameter without a value"),
+            ("/a?x=1?y&x==2", query(&["x"], &[], false), "/a?x=1?y&x==2", "only the first ? and = divide"),
+            ("/a?b=1&&a=1", query(&[], &["a"], false), "/a?b=1&", "an empty parameter stays as it came"),
+        ];
+        for (target, rules, want, why) in cases {
+            assert_eq!(normalised_target(target, &rules), want, "{why}");
+        }
+    }
+
+    #[test]
+    fn what_counts_changes_the_key_and_the_rest_does_not() {
+        let by = |headers: &[&'static str], cookies: &[&str]| KeyRules {
+            headers: headers.iter().map(|&name| HeaderName::from_static(name)).collect(),
+            cookies: cookies.iter().map(|&name| name.to_owned()).collect(),
+            ..KeyRules::default()
+        };
+        let cases: [(KeyRules, Lines, Lines, bool, &str); 13] = [
+            (by(&[], &[]), &[("x", "1")], &[("x", "2")], true, "a field that no rule names"),
+            (by(&["x"], &[]), &[("x", "1")], &[("x", "2")], false, "a field that a rule names"),
+            (by(&["x"], &[]), &[("x", "1"), ("x", "2")], &[("x", "1, 2")], true, "lines are combined"),
+            (by(&["x"], &[]), &[("x", "")], &[], false, "empty is not absent"),
+            (by(&["x", "y"], &[]), &[("x", "1")], &[("y", "1")], false, "which field it is counts"),
+            (by(&[], &["s"]), &[("cookie", "s=1; t=2")], &[("cookie", "t=3; s=1")], true, "only the named cookie"),
+            (by(&[], &["s"]), &[("cookie", "s=1")], &[("cookie", "s=2")], false, "its value counts"),
+            (by(&[], &["s"]), &[("cookie", "a=1"), ("cookie", "s=1")], &[("cookie", "a=1;s=1")], true, "several lines"),
+            (by(&[], &["s"]), &[("cookie", "s=1; s=2")], &[("cookie", "s=2; s=1")], false, "all of one name, in order"),
+            (by(&[], &["s"]), &[("cookie", "s=")], &[("cookie", "t=1")], false, "empty is not absent"),
+            (by(&[], &["s"]), &[("cookie", "S=1")], &[("cookie", "s=1")], false, "names of cookies know case"),
+            (by(&[], &["s"]), &[("cookie", "s=a=b")], &[("cookie", "s=a")], false, "only the first = divides"),
+            (by(&[], &["s"]), &[("cookie", "s")], &[], true, "what is no pair is no cookie"),
+        ];
+        for (rules, one, other, same, why) in cases {
+            let [one, other] = [one, other].map(|lines| KeyBuffer::of("http", "a.test", "/", &fields(lines), &rules));
+            assert_eq!(one == other, same, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_header_and_a_cookie_of_one_name_are_told_apart() {
+        let headers = fields(&[("s", "1"), ("cookie", "s=1")]);
+        let header = KeyRules { headers: vec![HeaderName::from_static("s")], ..KeyRules::default() };
+        let cookie = KeyRules { cookies: vec!["s".to_owned()], ..KeyRules::default() };
+        assert_ne!(
+            KeyBuffer::of("http", "a.test", "/", &headers, &header),
+            KeyBuffer::of("http", "a.test", "/", &headers, &cookie)
+        );
+    }
+
+    #[test]
+    fn an_ordinary_key_stays_on_the_stack() {
+        let target = format!("/{}", "p".repeat(150));
+        let key = KeyBuffer::of("https", "shop.example:8443", &target, &HeaderMap::new(), &KeyRules::default());
+        assert!(!key.0.spilled());
+    }
+
+    #[test]
+    fn a_map_of_keys_is_asked_with_bytes() {
+        let buffer = KeyBuffer::of("http", "a.test", "/", &HeaderMap::new(), &KeyRules::default());
+        let map = std::collections::HashMap::from([(buffer.to_key(), 1)]);
+        assert_eq!(map.get(buffer.as_bytes()), Some(&1));
+        assert_eq!(Key::from_bytes(buffer.as_bytes()), buffer.to_key());
+    }
+
+    proptest! {
+        #[test]
+        fn keys_are_injective(one in parts(), other in parts()) {
+            let key = |(scheme, authority, target): &(String, String, String)| {
+                KeyBuffer::of(scheme, authority, target, &HeaderMap::new(), &KeyRules::default())
+            };
+            prop_assert_eq!(key(&one) == key(&other), one == other);
+            prop_assert_eq!(key(&one).hash() == key(&other).hash(), one == other);
+        }
+
+        #[test]
+        fn the_values_of_fields_do_not_run_into_one_another(one in values(), other in values()) {
+            let rules = KeyRules {
+                headers: vec![HeaderName::from_static("x"), HeaderName::from_static("y")],
+                ..KeyRules::default()
+            };
+            let key = |values: &[Option<String>; 2]| {
+                let mut headers = HeaderMap::new();
+                for (name, value) in ["x", "y"].into_iter().zip(values) {
+                    if let Some(value) = value {
+                        headers.insert(name, HeaderValue::from_str(value).unwrap());
+                    }
+                }
+                KeyBuffer::of("http", "a.test", "/", &headers, &rules)
+            };
+            prop_assert_eq!(key(&one) == key(&other), one == other);
+        }
+    }
+
+    /// Short strings of few letters, so that equal ones and shifted boundaries are likely.
+    fn parts() -> impl Strategy<Value = (String, String, String)> {
+        ("[ab]{0,2}", "[ab]{0,2}", "[ab]{0,2}")
+    }
+
+    fn values() -> impl Strategy<Value = [Option<String>; 2]> {
+        [proptest::option::of("[ab, ]{0,3}"), proptest::option::of("[ab, ]{0,3}")]
+            .prop_map(|values| values.map(|value| value.map(|text| text.trim().to_owned())))
+    }
+}
