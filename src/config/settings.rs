@@ -21,6 +21,10 @@ pub struct Settings {
     pub memory: Memory,
     /// `[telemetry]`
     pub telemetry: Telemetry,
+    /// `[server.tls]`; checked and carried, but not in effect in this version.
+    pub tls: Option<Tls>,
+    /// `[redis]`; checked and carried, but not in effect in this version.
+    pub redis: Option<Redis>,
     /// `[[origins]]`, in the order of the file.
     pub origins: Vec<Origin>,
     /// `[[rules]]`, in the order of the file.
@@ -103,6 +107,51 @@ pub enum AccessLog {
     Off,
 }
 
+/// `[server.tls]`: the HTTPS listeners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// Addresses of the HTTPS listeners.
+    pub listen: Vec<SocketAddr>,
+    /// Certificates, chosen by SNI.
+    pub certificates: Vec<Certificate>,
+}
+
+/// A certificate and its key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate and its chain.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// `[redis]`: the second tier.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Redis {
+    /// Where it answers; may hold a password.
+    pub url: String,
+    /// The prefix of every key.
+    pub namespace: String,
+    /// Time for one lookup; a slower one is a miss.
+    pub timeout: Duration,
+    /// Bytes of one body; larger ones are kept in memory only.
+    pub max_object: u64,
+    /// How long nothing may be heard of the purge log before stored responses are revalidated.
+    pub max_lag: Duration,
+}
+
+/// Without the URL, which may hold a password.
+impl std::fmt::Debug for Redis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redis")
+            .field("namespace", &self.namespace)
+            .field("timeout", &self.timeout)
+            .field("max_object", &self.max_object)
+            .field("max_lag", &self.max_lag)
+            .finish_non_exhaustive()
+    }
+}
+
 /// One of `[[origins]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -168,4 +217,17 @@ pub struct Health {
     pub unhealthy_after: u32,
     /// Successes in a row that bring it back.
     pub healthy_after: u32,
+}
+
+/// As a URL, without the scheme's default port.
+impl std::fmt::Display for OriginUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (scheme, default_port) = if self.https { ("https", 443) } else { ("http", 80) };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]", self.host)?;
+        } else {
+            write!(f, "{scheme}://{}", self.host)?;
+        }
+        if self.port == default_port { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
 }
