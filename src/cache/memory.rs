@@ -176,6 +176,11 @@ impl Memory {
         self.limits.max_object
     }
 
+    /// Bytes that may be stored, bodies under way included.
+    pub fn capacity(&self) -> u64 {
+        self.limits.capacity
+    }
+
     /// Bytes stored.
     pub fn bytes(&self) -> u64 {
         self.cache.weighted_size()

@@ -98,6 +98,11 @@ impl Fill {
         }
     }
 
+    /// Stores the answer to a POST that says it is what a GET would get (RFC 9110 §9.3.3), if it may be.
+    pub(super) async fn adopt(self, answer: Answer, reply: oneshot::Sender<Delivery>) {
+        self.fresh(answer, Waiting(Some(reply))).await;
+    }
+
     fn question(&self) -> Question {
         if let Some(entry) = &self.need.stored
             && validation::has_validator(&entry.head.headers)
@@ -269,7 +274,7 @@ impl Fill {
     }
 
     fn mark_unshareable(&self, now: Timestamp) {
-        if !self.need.alone && self.inquiry.treatment().collapse {
+        if self.inquiry.method == Method::GET && !self.need.alone && self.inquiry.treatment().collapse {
             self.shared.memory.mark_unshareable(&self.inquiry.key, now.plus(UNSHAREABLE_FOR));
         }
     }
@@ -294,8 +299,11 @@ impl Fill {
     }
 
     fn admit(&self, status: StatusCode, headers: &HeaderMap, received_at: Timestamp) -> Result<Freshness, Detail> {
-        admission::admit(&Exchange {
-            method: &Method::GET,
+        let is_post = self.inquiry.method == Method::POST;
+        let (admit, method): (fn(&Exchange<'_>) -> _, _) =
+            if is_post { (admission::admit_post, &Method::POST) } else { (admission::admit, &Method::GET) };
+        admit(&Exchange {
+            method,
             request: &self.inquiry.headers,
             status,
             response: headers,

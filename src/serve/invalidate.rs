@@ -32,5 +32,6 @@ pub(super) fn after(shared: &Shared, inquiry: &Inquiry, answer: &Answer) {
         shared.ledger.invalidate(url_scope(scheme, &changed.authority, &changed.target, rules));
         let key = KeyBuffer::of(scheme, &changed.authority, &changed.target, &none, rules);
         shared.memory.remove(key.as_bytes());
+        shared.metrics.invalidations.inc();
     }
 }

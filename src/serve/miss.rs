@@ -6,7 +6,7 @@ use http::Method;
 use tokio::sync::oneshot;
 
 use super::failure::{self, Failure};
-use super::fill::{Fill, Reply};
+use super::fill::{Delivery, Fill, Reply};
 use super::inquiry::Inquiry;
 use super::look_up::{self, Found, Need};
 use super::{Answered, Shared, hit};
@@ -15,7 +15,8 @@ use crate::cache::entry::{Entry, Head};
 use crate::cache::flight::{Landing, Lead, Seat};
 use crate::body::shared::SharedBody;
 use crate::policy::conditional::Condition;
-use crate::policy::outcome::{Detail, Outcome};
+use crate::origin::Answer;
+use crate::policy::outcome::{Detail, Forward, Outcome};
 use crate::policy::reuse::{self, Standing};
 use crate::respond::stored;
 use crate::telemetry::exchange::Exchange;
@@ -36,7 +37,11 @@ pub(super) async fn ask(
         Seat::Leader(lead) => lead_fetch(shared, inquiry, need, lead, exchange).await,
         Seat::Follower(mut follow) => {
             let landing = follow.landed().await;
-            follower(shared, inquiry, need, landing, exchange).await
+            let answered = follower(shared, inquiry, need, landing, exchange).await;
+            if answered.as_ref().is_some_and(|(_, outcome)| outcome.collapsed) {
+                shared.metrics.collapsed.inc();
+            }
+            answered
         }
     }
 }
@@ -74,6 +79,7 @@ async fn fetch(
 ) -> Answered {
     let (reply, replied) = oneshot::channel();
     let outcome = need.outcome();
+    shared.metrics.fills.inc();
     shared.tasks.spawn(Fill::new(Arc::clone(shared), Arc::clone(inquiry), need, lead).run(Some(reply)));
     let Ok(delivery) = replied.await else {
         return failure::origin_failed(inquiry, &Failure::abandoned(), outcome);
@@ -81,6 +87,23 @@ async fn fetch(
     if let Some((address, first_byte)) = delivery.origin {
         exchange.origin(address, first_byte);
     }
+    delivered(shared, inquiry, delivery)
+}
+
+/// Answers with the answer to a POST that also answers later GETs.
+pub(super) async fn adopt(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, answer: Answer) -> Answered {
+    let need = Need { forward: Forward::Method, why: Detail::Method, ..Need::nothing_stored() };
+    let outcome = need.outcome();
+    let (reply, replied) = oneshot::channel();
+    shared.tasks.spawn(Fill::new(Arc::clone(shared), Arc::clone(inquiry), need, None).adopt(answer, reply));
+    match replied.await {
+        Ok(delivery) => delivered(shared, inquiry, delivery),
+        Err(_) => failure::origin_failed(inquiry, &Failure::abandoned(), outcome),
+    }
+}
+
+/// The answer that a fetch delivered to the client that started it.
+fn delivered(shared: &Shared, inquiry: &Inquiry, delivery: Delivery) -> Answered {
     let asked = inquiry.asked(shared.clock.now());
     match delivery.reply {
         Reply::Stored(entry, outcome) => (stored::respond(&entry, &asked, &outcome), outcome),

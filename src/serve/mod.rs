@@ -15,6 +15,7 @@ mod hit;
 mod inquiry;
 mod invalidate;
 mod look_up;
+mod metrics;
 mod miss;
 mod pass;
 mod pour;
@@ -27,13 +28,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::failure::Failure;
 use self::inquiry::{Inquiry, Way};
-use self::look_up::{Found, Usable};
+use self::look_up::Found;
+pub use self::metrics::Metrics;
 pub use self::site::Site;
 use crate::body::request::RequestBody;
 use crate::body::response::ResponseBody;
@@ -51,6 +53,7 @@ use crate::telemetry::exchange::Exchange;
 const ROUNDS: usize = 2;
 
 /// What every request shares.
+#[derive(Debug)]
 pub struct Shared {
     /// The configuration at work.
     pub site: ArcSwap<Site>,
@@ -62,8 +65,10 @@ pub struct Shared {
     pub flights: Arc<Flights<Failure>>,
     /// The time.
     pub clock: Clock,
-    /// Metrics and the access log.
+    /// Requests counted, and the access log.
     pub telemetry: Arc<Telemetry>,
+    /// What the cache does, counted.
+    pub metrics: Metrics,
     /// Owns the fills.
     pub tasks: TaskTracker,
     /// Cancelled when the process is about to end.
@@ -77,6 +82,7 @@ pub struct Serve(Arc<Shared>);
 impl Serve {
     /// A conductor of these parts.
     pub fn new(shared: Arc<Shared>) -> Self {
+        shared.metrics.watch(&shared);
         Self(shared)
     }
 

@@ -9,11 +9,13 @@ use hyper_util::rt::TokioIo;
 
 use super::failure::{self, Failure};
 use super::inquiry::Inquiry;
-use super::{Answered, Rest, Shared, invalidate, through};
+use super::{Answered, Rest, Shared, invalidate, miss, through};
 use crate::body::response::ResponseBody;
 use crate::origin::Answer;
+use crate::policy::invalidation;
 use crate::policy::outcome::{Detail, Forward, Outcome};
-use crate::policy::treatment::OriginId;
+use crate::policy::reuse::Standing;
+use crate::policy::treatment::{Action, OriginId};
 use crate::telemetry::exchange::Exchange;
 
 /// Sends the request on and gives what comes back; an unsafe one invalidates what it changed.
@@ -29,17 +31,35 @@ pub(super) async fn pass(
     let outcome = Outcome::forwarded(forward, why);
     let mut outbound = inquiry.outbound(inquiry.headers.clone(), rest.body);
     outbound.upgrade = why == Detail::Upgrade || inquiry.headers.contains_key(UPGRADE);
+    let before = shared.ledger.stamp();
     let answer = match inquiry.site.origins.fetch(origin, outbound).await {
         Ok(answer) => answer,
         Err(error) => return failure::origin_failed(inquiry, &Failure::of_origin(inquiry, &error), outcome),
     };
     exchange.origin(answer.address, answer.first_byte);
     let outcome = Outcome { forward_status: Some(answer.status), ..outcome };
+    let is_current = shared.ledger.standing(inquiry.url_scope(), before) == Standing::Alive;
     invalidate::after(shared, inquiry, &answer);
+    if is_current && is_what_get_would_get(inquiry, &answer) {
+        return miss::adopt(shared, inquiry, answer).await;
+    }
     if answer.status == StatusCode::SWITCHING_PROTOCOLS {
         return (tunnel(shared, inquiry, answer, rest.extensions, &outcome), outcome);
     }
     (through::respond(answer, inquiry, &outcome), outcome)
+}
+
+/// Whether the answer to a POST says of itself that a GET of the same URL would get it. RFC 9110 §9.3.3.
+fn is_what_get_would_get(inquiry: &Inquiry, answer: &Answer) -> bool {
+    let client = &inquiry.client;
+    inquiry.method == Method::POST
+        && inquiry.treatment().action == Action::Cache
+        && invalidation::is_own_location(
+            client.scheme.as_str(),
+            &client.authority,
+            inquiry.target.as_str(),
+            answer.headers.get(CONTENT_LOCATION),
+        )
 }
 
 /// Joins the client's connection with the origin's, once both have changed protocols. RFC 9110 §7.8.

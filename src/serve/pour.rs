@@ -103,6 +103,7 @@ impl Pour<'_> {
             head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
         let entry = Arc::new(Entry::new(head, body, trailers, self.part));
+        self.shared.metrics.stores.inc();
         let memory = &self.shared.memory;
         if entry.part.is_some() {
             return memory.put_part(self.key, &entry, self.shared.clock.now());

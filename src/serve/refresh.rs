@@ -22,6 +22,7 @@ pub(super) fn in_background(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, entry:
             part: None,
             alone: false,
         };
+        shared.metrics.refreshes.inc();
         let inquiry = Arc::new(inquiry.for_refresh());
         shared.tasks.spawn(Fill::new(Arc::clone(shared), inquiry, need, Some(lead)).run(None));
     }

@@ -6,6 +6,7 @@ use crate::origin::Origins;
 use crate::policy::route::Rules;
 
 /// One configuration at work.
+#[derive(Debug)]
 pub struct Site {
     /// Which rules match, and which origin a request goes to.
     pub rules: Rules,

@@ -1,0 +1,145 @@
+//! What does a hit in memory cost, from a clean request to a response with its head complete? No sockets.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RANGE};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use larder::body::request::RequestBody;
+use larder::body::stored::StoredBody;
+use larder::cache::entry::{Entry, Head};
+use larder::cache::flight::Flights;
+use larder::cache::ledger::{Ledger, UrlScope};
+use larder::cache::memory::{Limits, Memory};
+use larder::client::{Client, RequestId, Scheme};
+use larder::clock::Clock;
+use larder::origin::Origins;
+use larder::policy::freshness::Freshness;
+use larder::policy::key::KeyBuffer;
+use larder::policy::route::Rules;
+use larder::policy::treatment::KeyRules;
+use larder::policy::vary;
+use larder::serve::{Metrics, Serve, Shared, Site};
+use larder::telemetry::Telemetry;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const OBJECTS: usize = 10_000;
+
+fn client() -> Client {
+    let address: SocketAddr = ([127, 0, 0, 1], 1).into();
+    Client {
+        peer: address,
+        local: address,
+        address: address.ip(),
+        scheme: Scheme::Http,
+        authority: Arc::from("bench.test"),
+        request_id: RequestId::Made(1),
+        received: Instant::now(),
+        interim: None,
+    }
+}
+
+fn entry(ledger: &Ledger, clock: &Clock) -> Entry {
+    let headers: HeaderMap = [
+        (CACHE_CONTROL, "max-age=3600"),
+        (CONTENT_TYPE, "application/json"),
+        (ETAG, "\"abcdef\""),
+        (http::header::CONTENT_LENGTH, "1024"),
+        (http::header::DATE, "Sun, 22 Nov 2026 12:00:00 GMT"),
+        (http::header::SERVER, "origin"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name, HeaderValue::from_static(value)))
+    .collect();
+    let now = clock.now();
+    let head = Head {
+        status: StatusCode::OK,
+        selecting: vary::selecting(&headers, &HeaderMap::new()).expect("no Vary"),
+        headers,
+        hidden: HeaderMap::new(),
+        freshness: Freshness {
+            born: now,
+            lifetime: Duration::from_hours(1),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            validate_always: false,
+            must_revalidate: false,
+        },
+        received_at: now,
+        fetch_cost: Duration::from_millis(5),
+        tags: Box::default(),
+        url: UrlScope(0),
+        stamp: ledger.stamp(),
+    };
+    Entry::new(head, StoredBody::from_bytes(Bytes::from(vec![b'x'; 1024])), None, None)
+}
+
+fn serve() -> Serve {
+    let (clock, ledger) = (Clock::System, Ledger::new());
+    let memory = Memory::new(Limits { capacity: 1 << 30, max_object: 1 << 20, max_variants: 32 });
+    for number in 0..OBJECTS {
+        let target = format!("/products/{number}");
+        let key = KeyBuffer::of("http", "bench.test", &target, &HeaderMap::new(), &KeyRules::default());
+        memory.put(&key.to_key(), Arc::new(entry(&ledger, &clock)));
+    }
+    let site = Site {
+        rules: Rules::compile(Vec::new(), &[]),
+        origins: Origins::none(),
+        tag_headers: Vec::new(),
+        expose_hidden: false,
+    };
+    Serve::new(Arc::new(Shared {
+        site: arc_swap::ArcSwap::from_pointee(site),
+        memory: Arc::new(memory),
+        ledger,
+        flights: Arc::new(Flights::new()),
+        clock,
+        telemetry: Telemetry::silent(),
+        metrics: Metrics::register(&mut Registry::default()),
+        tasks: TaskTracker::new(),
+        stop: CancellationToken::new(),
+    }))
+}
+
+fn request(number: usize, fields: &[(http::HeaderName, &'static str)]) -> Request<RequestBody> {
+    let mut request = Request::new(RequestBody::empty());
+    *request.uri_mut() = format!("/products/{number}").parse().expect("a target");
+    for (name, value) in fields {
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    request
+}
+
+fn hits(criterion: &mut Criterion) {
+    let serve = serve();
+    let mut group = criterion.benchmark_group("memory hit");
+    let mut measure = |name: &str, objects: usize, fields: &[(http::HeaderName, &'static str)], want: StatusCode| {
+        group.bench_function(name, |bencher| {
+            let mut number = 0;
+            bencher.iter_batched(
+                || {
+                    number = (number + 7919) % objects;
+                    (request(number, fields), client())
+                },
+                |(request, client)| match serve.answer(request, client) {
+                    larder::serve::Answer::Ready(Some(response)) => assert_eq!(response.status(), want),
+                    _ => unreachable!("it is stored"),
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    };
+    measure("one URL", 1, &[], StatusCode::OK);
+    measure("10,000 URLs", OBJECTS, &[], StatusCode::OK);
+    measure("not modified", 1, &[(IF_NONE_MATCH, "\"abcdef\"")], StatusCode::NOT_MODIFIED);
+    measure("a range", 1, &[(RANGE, "bytes=0-99")], StatusCode::PARTIAL_CONTENT);
+    group.finish();
+}
+
+criterion_group!(benches, hits);
+criterion_main!(benches);
