@@ -136,7 +136,7 @@ impl Entry {
             + fields(&head.headers)
             + fields(&head.hidden)
             + self.trailers.as_ref().map_or(0, fields)
-            + head.selecting.weight()
+            + head.selecting.weight() as u64
             + tags
     }
 

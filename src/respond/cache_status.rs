@@ -1,9 +1,12 @@
 //! How does an outcome read in the `Cache-Status` field (RFC 9211)?
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use crate::policy::outcome::Outcome;
+
+/// The field's name.
+pub const NAME: HeaderName = HeaderName::from_static("cache-status");
 
 /// The field's value: one member, named `larder`.
 ///

@@ -10,7 +10,6 @@ use crate::policy::outcome::Outcome;
 /// When to come back after a 503. Longer than it takes to notice that an origin has recovered.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// Why we answer ourselves.
@@ -38,7 +37,7 @@ pub fn error(problem: &Problem<'_>, request: &HeaderMap) -> Response<ResponseBod
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(VIA, HeaderValue::from_static("1.1 larder"));
     headers.insert(PROXY_STATUS, proxy_status(problem));
-    headers.insert(CACHE_STATUS, cache_status::value(&problem.outcome));
+    headers.insert(cache_status::NAME, cache_status::value(&problem.outcome));
     if problem.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     }

@@ -32,7 +32,7 @@ pub fn finish(headers: &mut HeaderMap, age: Option<u64>, outcome: &Outcome, trea
         headers.insert(AGE, age_value(age));
     }
     headers.append(VIA, VIA_LARDER);
-    headers.append(cache_status::CACHE_STATUS, cache_status::value(outcome));
+    headers.append(cache_status::NAME, cache_status::value(outcome));
     if let Some(ttl) = treatment.browser_ttl {
         tell_browsers(headers, ttl);
     }

@@ -91,7 +91,10 @@ impl Fill {
         let reply = Waiting(reply);
         loop {
             match self.put(&question).await {
-                Err(error) => return self.failed(&Failure::of_origin(&self.inquiry, &error), reply),
+                Err(error) => {
+                    let failure = Failure::of_origin(&self.inquiry, &error);
+                    return self.failed(&failure, reply);
+                }
                 Ok(answer) if must_ask_again(&question, &answer) => question = Question::Whole,
                 Ok(answer) => return self.answered(&question, answer, reply).await,
             }
