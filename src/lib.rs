@@ -1,10 +1,56 @@
-//! Larder, an HTTP edge cache.
+//! Larder, an HTTP edge cache that you put in front of an origin.
+//!
+//! **Stages do, rules decide, `serve` says in which order.** A stage does I/O and never decides what HTTP allows. The
+//! rule book, [`policy`], decides, and does no I/O, reads no clock, takes no lock. [`serve`] is the one place that
+//! knows both.
+//!
+//! # The life of a request
+//!
+//! ```text
+//! socket → accept → serve ─┬─ hit      a stored response answers (fresh, or stale and allowed)    → respond
+//!                          ├─ miss     collapse → look again → fetch → admit → stream + store     → respond
+//!                          ├─ refresh  conditional fetch; 304 freshens, 200 replaces, error → stale → respond
+//!                          └─ pass     never stored; after a successful unsafe method, invalidate → respond
+//! ```
+//!
+//! 1. [`accept`]: from a socket to one clean request, and to its [`client`].
+//! 2. [`serve`]: the conductor.
+//! 3. [`cache`]: where stored responses live, the flights under way, the ledger of purges.
+//! 4. [`origin`]: asking the origin.
+//! 5. [`respond`]: to the client.
+//!
+//! Beside the way: [`policy`] (the rules of HTTP and of `proxy.toml`), [`body`] (what streams), [`config`],
+//! [`telemetry`], [`admin`], [`clock`], [`cli`], and [`node`], which joins the parts and winds them up.
+//!
+//! # Who may name whom
+//!
+//! A test holds the source against this table.
+//!
+//! | module | may name |
+//! | --- | --- |
+//! | policy, body, client | |
+//! | clock | policy |
+//! | config | policy |
+//! | telemetry | policy, body, client, clock |
+//! | cache | policy, telemetry, body, clock |
+//! | origin | body, client, clock, policy, telemetry, config |
+//! | respond | body, cache, policy, client |
+//! | serve | body, cache, client, clock, origin, policy, respond, telemetry |
+//! | accept | body, client, clock, config, policy, respond, telemetry |
+//! | admin | cache, config, policy, telemetry, clock, body, respond |
+//! | cli | config, node, telemetry |
+//! | node | everything |
 
+pub mod accept;
+pub mod admin;
 pub mod body;
 pub mod cache;
+pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod node;
+pub mod origin;
 pub mod policy;
 pub mod respond;
 pub mod serve;

@@ -1,0 +1,238 @@
+//! How are the rooms joined into a running node, and how is it wound up?
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response};
+use prometheus_client::registry::Registry;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accept::listener::{self, BindError};
+use crate::accept::{Door, Handler};
+use crate::admin;
+use crate::body::request::RequestBody;
+use crate::body::response::ResponseBody;
+use crate::cache::flight::Flights;
+use crate::cache::ledger::Ledger;
+use crate::cache::memory::{Limits, Memory};
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::config::reload::{Change, Watcher};
+use crate::config::settings::{AccessLog, Settings};
+use crate::config::{Loaded, Source, restart};
+use crate::origin::{self, Context, Origins, StartError};
+use crate::policy::route::Rules;
+use crate::serve::{self, Answer, Serve, Shared, Site};
+use crate::telemetry::{Telemetry, access};
+
+/// What is under way when the last client has gone gets this long to end by itself.
+const LAST_FILLS: Duration = Duration::from_secs(1);
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] BindError),
+    /// The access log cannot be opened.
+    #[error("cannot open the access log (telemetry.access_log_file)")]
+    AccessLog(#[source] io::Error),
+    /// The origins cannot be set up.
+    #[error(transparent)]
+    Origins(#[from] StartError),
+}
+
+impl RunError {
+    /// Whether the configuration is at fault, rather than the state of the machine.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, Self::Origins(_))
+    }
+}
+
+/// Runs a node until `stop`, and winds it up: no new connections, what is under way gets `server.drain_timeout`.
+///
+/// `source` is read again when it changes; `loaded` is what it says now.
+///
+/// # Errors
+///
+/// An address in use, an origin's name that does not resolve, an access log that cannot be written.
+pub async fn run(source: Source, loaded: Loaded, stop: CancellationToken) -> Result<(), RunError> {
+    let settings = loaded.settings;
+    let mut public = Vec::new();
+    for address in &settings.server.listen {
+        public.push(listener::bind(*address)?);
+    }
+    let admin = listener::bind(settings.admin.listen)?;
+    let node = Node::start(settings, &stop).await?;
+    let mut serving = JoinSet::new();
+    for listener in public {
+        say_address("listening on", listener.local_addr());
+        serving.spawn(listener::serve(listener, node.door.clone()));
+    }
+    say_address("admin listening on", admin.local_addr());
+    let ended = CancellationToken::new();
+    let admin = tokio::spawn(admin::serve(admin, node.admin(&stop), ended.clone()));
+    let reload = tokio::spawn(node.clone().follow(source, ended.clone()));
+    stop.cancelled().await;
+    tracing::info!("draining: no new connections; what is under way gets server.drain_timeout");
+    while serving.join_next().await.is_some() {}
+    // The admin listener stays up while we drain.
+    ended.cancel();
+    let _ = tokio::join!(admin, reload);
+    node.wind_up().await;
+    Ok(())
+}
+
+fn say_address(what: &str, address: io::Result<SocketAddr>) {
+    if let Ok(address) = address {
+        tracing::info!("{what} http://{address}");
+    }
+}
+
+/// The conductor, as the accepting side wants it.
+impl Handler for Serve {
+    type Answer = Answer;
+
+    fn handle(&self, request: Request<RequestBody>, client: Client) -> Answer {
+        self.answer(request, client)
+    }
+}
+
+/// The parts that live as long as the process.
+#[derive(Clone)]
+struct Node {
+    shared: Arc<Shared>,
+    origins: Arc<Context>,
+    door: Door<Serve>,
+    server: Arc<ArcSwap<crate::config::settings::Server>>,
+    settings: Arc<ArcSwap<Settings>>,
+    registry: Arc<Registry>,
+}
+
+impl Node {
+    async fn start(settings: Settings, stop: &CancellationToken) -> Result<Self, RunError> {
+        let mut registry = Registry::default();
+        let clock = Clock::System;
+        let telemetry = open_telemetry(&settings, clock.clone(), &mut registry)?;
+        let tasks = TaskTracker::new();
+        let origins = Arc::new(Context {
+            clock: clock.clone(),
+            metrics: origin::Metrics::register(&mut registry),
+            tasks: tasks.clone(),
+            stop: CancellationToken::new(),
+        });
+        let site = site(&settings, None, &origins).await?;
+        let shared = Arc::new(Shared {
+            site: ArcSwap::from_pointee(site),
+            memory: Arc::new(Memory::new(Limits {
+                capacity: settings.memory.capacity,
+                max_object: settings.memory.max_object,
+                max_variants: settings.memory.max_variants,
+            })),
+            ledger: Ledger::new(),
+            flights: Arc::new(Flights::new()),
+            clock,
+            telemetry: Arc::clone(&telemetry),
+            metrics: serve::Metrics::register(&mut registry),
+            tasks,
+            stop: origins.stop.clone(),
+        });
+        let server = Arc::new(ArcSwap::from_pointee(settings.server.clone()));
+        let serve = Serve::new(Arc::clone(&shared));
+        let door = Door::new(serve, Arc::clone(&server), telemetry, stop.clone());
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
+        Ok(Self { shared, origins, door, server, settings, registry: Arc::new(registry) })
+    }
+
+    /// Takes changes of the configuration over until `ended`.
+    async fn follow(self, source: Source, ended: CancellationToken) {
+        let mut watcher = Watcher::start(source.file.as_deref());
+        loop {
+            let change = tokio::select! {
+                () = ended.cancelled() => return,
+                change = watcher.changed() => change,
+            };
+            if change == Change::Signal {
+                self.shared.telemetry.reopen();
+            }
+            self.reload(&source).await;
+        }
+    }
+
+    /// Takes the file over whole, or not at all. Nothing that is stored or under way is dropped.
+    async fn reload(&self, source: &Source) {
+        let metrics = self.shared.telemetry.metrics();
+        let loaded = match source.load() {
+            Ok(loaded) => loaded,
+            Err(findings) => {
+                metrics.reloads_rejected.inc();
+                return tracing::error!("the configuration is wrong and was not taken over:\n{findings}");
+            }
+        };
+        let old = self.settings.load();
+        if *old.as_ref() == loaded.settings {
+            return;
+        }
+        let site = match site(&loaded.settings, Some(&self.shared.site.load().origins), &self.origins).await {
+            Ok(site) => site,
+            Err(error) => {
+                metrics.reloads_rejected.inc();
+                return tracing::error!("the configuration was not taken over: {error}");
+            }
+        };
+        for key in restart::needs_restart(&old, &loaded.settings) {
+            tracing::warn!("{key} has changed: it takes a restart to act");
+        }
+        self.shared.site.store(Arc::new(site));
+        self.server.store(Arc::new(loaded.settings.server.clone()));
+        self.settings.store(Arc::new(loaded.settings));
+        metrics.reloads_applied.inc();
+        tracing::info!("the configuration was taken over");
+    }
+
+    fn admin(&self, stop: &CancellationToken) -> admin::Admin {
+        let (shared, draining) = (Arc::clone(&self.shared), stop.clone());
+        let settings = Arc::clone(&self.settings);
+        admin::Admin {
+            registry: Arc::clone(&self.registry),
+            is_ready: Arc::new(move || !draining.is_cancelled() && shared.site.load().origins.any_up()),
+            token: Arc::new(move || settings.load().admin.token.clone()),
+        }
+    }
+
+    /// Ends what runs behind the clients' backs.
+    async fn wind_up(self) {
+        self.shared.tasks.close();
+        if tokio::time::timeout(LAST_FILLS, self.shared.tasks.wait()).await.is_err() {
+            tracing::debug!(fills = self.shared.tasks.len(), "what is still being fetched is given up");
+        }
+        self.origins.stop.cancel();
+        self.shared.telemetry.close();
+    }
+}
+
+/// What `settings` make of the proxy.
+async fn site(settings: &Settings, previous: Option<&Origins>, context: &Context) -> Result<Site, StartError> {
+    let origins = Origins::start(&settings.origins, previous, context).await?;
+    let hosts: Vec<_> = settings.origins.iter().map(|origin| origin.hosts.clone()).collect();
+    Ok(Site {
+        rules: Rules::compile(settings.rules.clone(), &hosts),
+        origins,
+        tag_headers: settings.purge.tag_headers.clone(),
+        expose_hidden: settings.server.expose_surrogate_headers,
+    })
+}
+
+fn open_telemetry(settings: &Settings, clock: Clock, registry: &mut Registry) -> Result<Arc<Telemetry>, RunError> {
+    let form = match settings.telemetry.access_log {
+        AccessLog::Json => Some(access::Form::Json),
+        AccessLog::Text => Some(access::Form::Text),
+        AccessLog::Off => None,
+    };
+    Telemetry::new(form, settings.telemetry.access_log_file.as_deref(), clock, registry).map_err(RunError::AccessLog)
+}
