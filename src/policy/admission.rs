@@ -247,15 +247,14 @@ impl Grounds<'_> {
         // `stale_if_error` every `max-age=0` page would be kept, and its readers would queue for each other.
         let is_kept_for_stale_use =
             !stale_while_revalidate.is_zero() || (stated.stale_if_error.is_some() && !stale_if_error.is_zero());
-        let is_usable = freshness.is_fresh(received_at) && !stated.no_cache;
-        if is_usable || has_validator(self.exchange) || is_kept_for_stale_use {
+        if freshness.is_fresh(received_at) || has_validator(self.exchange) || is_kept_for_stale_use {
             return Ok(freshness);
         }
         Err(Detail::NoLifetime)
     }
 
     /// The lifetime from birth on which our reading and the library's agree: the lesser of the two. Doubt about a
-    /// rule fails closed.
+    /// rule fails closed. With `no-cache` the library gives none from arrival on, as it should: no use of it is free.
     fn agreed_lifetime(&self, initial_age: Duration) -> Result<Duration, Detail> {
         let ours = match self.lifetime {
             Lifetime::Rule(ttl) => ttl.saturating_add(initial_age),
@@ -439,6 +438,7 @@ mod tests {
             (200, &[], &[(CC, "no-store"), (CDN, "max-age=\"60\"")], Err(NoLifetime), "a string is no number"),
             (200, &[], &[(CC, "no-store"), (CDN, "max-age=60, &&&&&")], Err(NoStore), "a parse error"),
             (200, &[], &[("expires", "{60}"), (CDN, "public")], Err(NoLifetime), "it replaces Expires"),
+            (200, &[], &[("expires", "0"), (CDN, "public"), CHANGED, DATE], Ok(8640), "a past one as well"),
         ];
         let treatment = Treatment::default();
         for &(status, request, response, want, why) in cases {

@@ -557,6 +557,12 @@ mod tests {
     }
 
     #[test]
+    fn surrogate_control_with_an_open_quote_is_not_trusted() {
+        let directives = governing(&head(&[("surrogate-control", "max-age=60, content=\"ESI/1.0")])).directives;
+        assert_eq!((directives.max_age, directives.no_cache), (secs(60), true));
+    }
+
+    #[test]
     fn a_line_of_open_quotes_is_read_in_linear_time() {
         // Looking for the closing quote anew after each comma would take 2^30 steps and more.
         let line = format!("\"{}", "\\\",".repeat(20_000));
