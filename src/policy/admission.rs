@@ -247,15 +247,14 @@ impl Grounds<'_> {
         // `stale_if_error` every `max-age=0` page would be kept, and its readers would queue for each other.
         let is_kept_for_stale_use =
             !stale_while_revalidate.is_zero() || (stated.stale_if_error.is_some() && !stale_if_error.is_zero());
-        let is_usable = freshness.is_fresh(received_at) && !stated.no_cache;
-        if is_usable || has_validator(self.exchange) || is_kept_for_stale_use {
+        if freshness.is_fresh(received_at) || has_validator(self.exchange) || is_kept_for_stale_use {
             return Ok(freshness);
         }
         Err(Detail::NoLifetime)
     }
 
     /// The lifetime from birth on which our reading and the library's agree: the lesser of the two. Doubt about a
-    /// rule fails closed.
+    /// rule fails closed. With `no-cache` the library gives none from arrival on, as it should: no use of it is free.
     fn agreed_lifetime(&self, initial_age: Duration) -> Result<Duration, Detail> {
         let ours = match self.lifetime {
             Lifetime::Rule(ttl) => ttl.saturating_add(initial_age),
@@ -318,5 +317,389 @@ impl Grounds<'_> {
     fn forbids_stale(&self) -> bool {
         let stated = &self.governing.directives;
         stated.must_revalidate || stated.proxy_revalidate || stated.s_maxage.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+
+    use super::super::freshness::tests::{NOW, head};
+    use super::super::treatment::{Overrides, StatusPattern};
+    use super::*;
+
+    const CC: &str = "cache-control";
+    const CDN: &str = "cdn-cache-control";
+    /// A day before now.
+    const CHANGED: (&str, &str) = ("last-modified", "{-86400}");
+    const TAG: (&str, &str) = ("etag", "\"a\"");
+    const DATE: (&str, &str) = ("date", "{0}");
+    const COOKIE: (&str, &str) = ("set-cookie", "a=b");
+    const AUTHORIZED: &[(&str, &str)] = &[("authorization", "Basic eA==")];
+
+    type Fields = &'static [(&'static str, &'static str)];
+
+    fn judged(status: u16, request: Fields, response: Fields, treatment: &Treatment) -> Result<Freshness, Detail> {
+        admit(&Exchange {
+            method: &Method::GET,
+            request: &head(request),
+            status: StatusCode::from_u16(status).expect("a status"),
+            response: &head(response),
+            treatment,
+            requested_at: NOW,
+            received_at: NOW,
+        })
+    }
+
+    /// The whole seconds for which it would be stored as fresh, or why it would not be stored.
+    fn ttl(status: u16, request: Fields, response: Fields, treatment: &Treatment) -> Result<i64, Detail> {
+        judged(status, request, response, treatment).map(|freshness| freshness.ttl(NOW).max(0))
+    }
+
+    #[test]
+    fn clauses_of_rfc_9111_section_3_decide_without_rules() {
+        type Case = (u16, Fields, Fields, Result<i64, Detail>, &'static str);
+        use Detail::{Authorization, NoLifetime, NoStore, Private, SetCookie, Status};
+        let cases: &[Case] = &[
+            (200, &[], &[(CC, "max-age=60")], Ok(60), "explicit freshness"),
+            (200, &[], &[], Err(NoLifetime), "nothing to store it for"),
+            (200, &[], &[("pragma", "no-cache"), (CC, "max-age=60")], Ok(60), "Pragma means nothing in a response"),
+            // Status.
+            (299, &[], &[(CC, "max-age=60")], Ok(60), "any final status with explicit freshness"),
+            (302, &[], &[("expires", "{60}"), DATE], Ok(60), "any final status with explicit freshness"),
+            (400, &[], &[(CC, "max-age=60")], Ok(60), "any final status with explicit freshness"),
+            (499, &[], &[(CC, "max-age=60")], Ok(60), "any final status with explicit freshness"),
+            (503, &[], &[(CC, "max-age=60")], Ok(60), "any final status with explicit freshness"),
+            (599, &[], &[(CC, "max-age=60")], Ok(60), "any final status with explicit freshness"),
+            (206, &[], &[(CC, "max-age=60")], Ok(60), "a part, which the caller keeps as one"),
+            (103, &[], &[(CC, "max-age=60")], Err(Status), "not final"),
+            (304, &[], &[(CC, "max-age=60")], Err(Status), "an answer to a condition"),
+            (412, &[], &[(CC, "max-age=60")], Err(Status), "an answer to a condition"),
+            (416, &[], &[(CC, "max-age=60")], Err(Status), "an answer to a range"),
+            (429, &[], &[(CC, "max-age=60")], Err(Status), "RFC 6585 §4"),
+            (431, &[], &[(CC, "max-age=60")], Err(Status), "RFC 6585 §5"),
+            // no-store and must-understand.
+            (200, &[], &[(CC, "no-store")], Err(NoStore), "no-store"),
+            (200, &[], &[(CC, "No-Store, max-age=60")], Err(NoStore), "in any case, before freshness"),
+            (200, &[], &[(CC, "max-age=60, no-store, must-understand")], Ok(60), "we understand 200"),
+            (204, &[], &[(CC, "max-age=60, no-store, must-understand")], Ok(60), "and 204"),
+            (599, &[], &[(CC, "max-age=60, no-store, must-understand")], Err(Status), "and not 599"),
+            (599, &[], &[(CC, "max-age=60, must-understand")], Err(Status), "with or without no-store"),
+            (200, &[(CC, "no-store")], &[(CC, "max-age=60")], Ok(60), "a client's word does not count by default"),
+            // private, Authorization, Set-Cookie.
+            (200, &[], &[(CC, "Private, max-age=60")], Err(Private), "private"),
+            (200, &[], &[(CC, "private=\"x-a\", max-age=60")], Err(Private), "private with a field list"),
+            (200, AUTHORIZED, &[("expires", "{60}")], Err(Authorization), "§3.5"),
+            (200, AUTHORIZED, &[(CC, "max-age=60")], Err(Authorization), "§3.5"),
+            (200, AUTHORIZED, &[(CC, "max-age=60, proxy-revalidate")], Err(Authorization), "not one of the three"),
+            (200, AUTHORIZED, &[(CC, "max-age=60, public")], Ok(60), "§3.5: public"),
+            (200, AUTHORIZED, &[(CC, "max-age=60, must-revalidate")], Ok(60), "§3.5: must-revalidate"),
+            (200, AUTHORIZED, &[(CC, "s-maxage=60")], Ok(60), "§3.5: s-maxage"),
+            (200, &[("cookie", "a=b")], &[(CC, "max-age=60")], Ok(60), "a request's cookies do not bypass"),
+            (200, &[], &[(CC, "max-age=60"), COOKIE], Err(SetCookie), "our departure, for safety"),
+            (200, &[], &[(CC, "max-age=60, public"), COOKIE], Err(SetCookie), "whatever the origin says"),
+            // Freshness.
+            (200, &[], &[(CC, "proxy-revalidate, max-age=60")], Ok(60), "fresh all the same"),
+            (200, &[], &[(CC, "max-age=60"), ("age", "30")], Ok(30), "less its age"),
+            (200, &[], &[(CC, "max-age=60"), ("age", "60")], Err(NoLifetime), "as old as its lifetime"),
+            (200, &[], &[(CC, "max-age=2147483648"), ("age", "2147483648")], Err(NoLifetime), "no wrap"),
+            (200, &[], &[(CC, "max-age=60"), ("date", "{-3600}")], Err(NoLifetime), "the apparent age counts"),
+            (200, &[], &[(CC, "max-age=0")], Err(NoLifetime), "stale from the start, and nothing to ask with"),
+            (200, &[], &[("expires", "0")], Err(NoLifetime), "stale from the start, and nothing to ask with"),
+            (200, &[], &[(CC, "max-age='60'")], Err(NoLifetime), "invalid is stale"),
+            (200, &[], &[(CC, "max-age=0"), TAG], Ok(0), "stored to be revalidated"),
+            (302, &[], &[(CC, "max-age=0"), TAG], Ok(0), "stored to be revalidated: freshness is explicit"),
+            (200, &[], &[TAG], Ok(0), "stored to be revalidated"),
+            (200, &[], &[("etag", "")], Err(NoLifetime), "no tag"),
+            (200, &[], &[("last-modified", "yesterday")], Err(NoLifetime), "no date to ask with"),
+            (302, &[], &[TAG], Err(Status), "no freshness, no status of the list"),
+            (200, &[], &[(CC, "no-cache"), TAG], Ok(0), "stored to be revalidated"),
+            (200, &[], &[(CC, "no-cache, max-age=60"), TAG], Ok(0), "stored to be revalidated"),
+            (200, &[], &[(CC, "no-cache, max-age=60")], Err(NoLifetime), "nothing to revalidate with"),
+            (200, &[], &[(CC, "max-age=0, stale-while-revalidate=60")], Ok(0), "a window was asked for"),
+            (200, &[], &[(CC, "max-age=0, stale-if-error=60")], Ok(0), "a window was asked for"),
+            (200, &[], &[(CC, "max-age=0, stale-if-error=0")], Err(NoLifetime), "a window of nothing"),
+            // Heuristics.
+            (200, &[], &[CHANGED, DATE], Ok(8640), "10 %"),
+            (414, &[], &[CHANGED, DATE], Ok(8640), "on the list, and the origin takes it for lasting"),
+            (501, &[], &[CHANGED, DATE], Ok(8640), "on the list, and the origin takes it for lasting"),
+            (201, &[], &[CHANGED, DATE], Err(Status), "not on the list"),
+            (403, &[], &[CHANGED, DATE], Err(Status), "not on the list"),
+            (599, &[], &[CHANGED, DATE], Err(Status), "not on the list"),
+            (599, &[], &[CHANGED, DATE, (CC, "public")], Ok(8640), "public"),
+            (599, &[], &[(CC, "public")], Err(NoLifetime), "public alone is no lifetime"),
+            (501, &[], &[TAG], Err(Status), "one client's odd request must not fill the key"),
+            (400, &[], &[CHANGED, DATE], Err(Status), "one client's odd request must not fill the key"),
+            // Targeted fields.
+            (200, &[], &[(CC, "no-store"), (CDN, "max-age=60")], Ok(60), "RFC 9213"),
+            (200, &[], &[(CC, "max-age=60"), (CDN, "no-store")], Err(NoStore), "RFC 9213"),
+            (200, &[], &[(CC, "max-age=60"), (CDN, "private")], Err(Private), "RFC 9213"),
+            (200, &[], &[(CC, "no-store"), (CDN, "max-age=\"60\"")], Err(NoLifetime), "a string is no number"),
+            (200, &[], &[(CC, "no-store"), (CDN, "max-age=60, &&&&&")], Err(NoStore), "a parse error"),
+            (200, &[], &[("expires", "{60}"), (CDN, "public")], Err(NoLifetime), "it replaces Expires"),
+            (200, &[], &[("expires", "0"), (CDN, "public"), CHANGED, DATE], Ok(8640), "a past one as well"),
+        ];
+        let treatment = Treatment::default();
+        for &(status, request, response, want, why) in cases {
+            assert_eq!(ttl(status, request, response, &treatment), want, "{status} {request:?} {response:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn rules_replace_and_overrule_what_the_origin_states() {
+        type Case<'a> = (&'a Treatment, u16, Fields, Fields, Result<i64, Detail>, &'static str);
+        use Detail::{Authorization, ClientNoStore, NoLifetime, NoStore, Private, SetCookie, Status};
+        let plain = Treatment::default;
+        let secs = |seconds| Some(Duration::from_secs(seconds));
+        let minute = Treatment { ttl: secs(60), ..plain() };
+        let no_ttl = Treatment { ttl: secs(0), ..plain() };
+        let minute_by_default = Treatment { default_ttl: secs(60), ..plain() };
+        let no_default = Treatment { default_ttl: secs(0), ..plain() };
+        let by_status = Treatment {
+            ttl_by_status: vec![
+                (StatusPattern::Exact(404), Duration::from_secs(10)),
+                (StatusPattern::Exact(410), Duration::ZERO),
+                (StatusPattern::Class(5), Duration::ZERO),
+                (StatusPattern::Class(4), Duration::from_millis(1500)),
+            ],
+            stale_while_revalidate: Duration::from_secs(9),
+            ..minute.clone()
+        };
+        let overruling = |overrides| Treatment { overrides, ..minute.clone() };
+        let no_store = overruling(Overrides { no_store: true, ..Overrides::default() });
+        let private = overruling(Overrides { private: true, ..Overrides::default() });
+        let no_cache = overruling(Overrides { no_cache: true, ..Overrides::default() });
+        let set_cookie = overruling(Overrides { set_cookie: true, ..Overrides::default() });
+        let authorization = overruling(Overrides { authorization: true, ..Overrides::default() });
+        let honour = Treatment { honour_client: true, ..plain() };
+        let window = Treatment { stale_while_revalidate: Duration::from_secs(9), ..plain() };
+        let cases: &[Case<'_>] = &[
+            (&minute, 200, &[], &[(CC, "max-age=5")], Ok(60), "ttl replaces what is stated"),
+            (&minute, 200, &[], &[], Ok(60), "and what is not stated"),
+            (&minute, 200, &[], &[(CC, "s-maxage=5, max-age=9"), ("expires", "0")], Ok(60), "all of it"),
+            (&minute, 200, &[], &[("age", "3600"), ("date", "{-7200}")], Ok(60), "it counts from arrival"),
+            (&minute, 200, &[], &[("age", "2147483648")], Err(NoLifetime), "an age before the epoch stays stale"),
+            (&minute, 200, AUTHORIZED, &[(CC, "s-maxage=5")], Ok(60), "s-maxage still allows sharing"),
+            (&minute, 500, &[], &[], Err(Status), "an error that states nothing does not live by it"),
+            (&minute, 400, &[], &[], Err(Status), "nor an answer to an odd request"),
+            (&minute, 501, &[], &[], Err(Status), "nor one that is on the list"),
+            (&minute, 302, &[], &[], Err(Status), "nor a redirection for now"),
+            (&minute, 500, &[], &[(CC, "max-age=5")], Ok(60), "an error that states a lifetime has it replaced"),
+            (&minute, 200, &[], &[(CC, "no-store")], Err(NoStore), "ttl alone never stores no-store"),
+            (&minute, 200, &[], &[(CC, "private")], Err(Private), "nor private"),
+            (&minute, 200, &[], &[COOKIE], Err(SetCookie), "nor Set-Cookie"),
+            (&minute, 200, AUTHORIZED, &[], Err(Authorization), "nor Authorization"),
+            (&minute, 200, &[], &[(CC, "no-cache")], Err(NoLifetime), "nor makes no-cache fresh"),
+            (&no_ttl, 200, &[], &[(CC, "max-age=60")], Err(NoLifetime), "a lifetime of nothing"),
+            (&no_ttl, 200, &[], &[(CC, "max-age=60"), TAG], Ok(0), "but for revalidation"),
+            (&minute_by_default, 200, &[], &[], Ok(60), "the origin states none"),
+            (&minute_by_default, 200, &[], &[CHANGED], Ok(60), "in place of the heuristic"),
+            (&minute_by_default, 200, &[], &[(CC, "max-age=5")], Ok(5), "the origin states one"),
+            (&minute_by_default, 200, &[], &[(CC, "max-age=0")], Err(NoLifetime), "zero is a statement"),
+            (&minute_by_default, 200, &[], &[("age", "3600")], Ok(60), "it counts from arrival"),
+            (&minute_by_default, 400, &[], &[], Err(Status), "not for an odd request"),
+            (&minute_by_default, 503, &[], &[], Err(Status), "not for errors"),
+            (&minute_by_default, 503, &[], &[(CC, "public")], Ok(60), "but for what is public"),
+            (&no_default, 200, &[], &[CHANGED], Ok(0), "no heuristic, but for revalidation"),
+            (&no_default, 200, &[], &[], Err(NoLifetime), "nothing"),
+            (&by_status, 404, &[], &[(CC, "max-age=99")], Ok(10), "the first that fits, over the origin and ttl"),
+            (&by_status, 403, &[], &[], Ok(1), "a class, in whole seconds"),
+            (&by_status, 200, &[], &[], Ok(60), "ttl for the others"),
+            (&by_status, 500, &[], &[(CC, "max-age=99")], Err(Status), "\"0s\": not this one"),
+            (&by_status, 500, &[], &[(CC, "max-age=99"), TAG], Err(Status), "not even for revalidation"),
+            (&by_status, 410, &[], &[], Err(Status), "not for a stale window either"),
+            (&by_status, 410, &[], &[TAG], Ok(0), "an ordinary answer is revalidated"),
+            (&by_status, 429, &[], &[], Err(Status), "RFC 6585 says never"),
+            (&no_store, 200, &[], &[(CC, "no-store")], Ok(60), "overruled"),
+            (&no_store, 200, &[], &[(CC, "private")], Err(Private), "only that one"),
+            (&private, 200, &[], &[(CC, "private")], Ok(60), "overruled"),
+            (&private, 200, &[], &[(CC, "no-store")], Err(NoStore), "only that one"),
+            (&no_cache, 200, &[], &[(CC, "no-cache")], Ok(60), "overruled"),
+            (&set_cookie, 200, &[], &[COOKIE], Ok(60), "overruled"),
+            (&authorization, 200, AUTHORIZED, &[], Ok(60), "overruled"),
+            (&honour, 200, &[(CC, "no-store")], &[(CC, "max-age=60")], Err(ClientNoStore), "honoured"),
+            (&honour, 200, &[(CC, "no-cache")], &[(CC, "max-age=60")], Ok(60), "is about what was stored before"),
+            (&window, 200, &[], &[(CC, "max-age=0")], Ok(0), "a rule asks for a stale window by name"),
+            (&window, 200, &[], &[(CC, "max-age=0, must-revalidate")], Err(NoLifetime), "but the origin forbids it"),
+        ];
+        for &(treatment, status, request, response, want, why) in cases {
+            assert_eq!(ttl(status, request, response, treatment), want, "{status} {request:?} {response:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn stale_windows_are_the_origins_or_the_rules_and_none_where_forbidden() {
+        type Case = (u16, Fields, [u64; 2], [bool; 2], &'static str);
+        let treatment = Treatment { stale_while_revalidate: Duration::from_secs(7), ..Treatment::default() };
+        let cases: &[Case] = &[
+            // status, fields, [while-revalidate, if-error], [validate_always, must_revalidate], why
+            (200, &[(CC, "max-age=60")], [7, 600], [false, false], "the rule's"),
+            (
+                200,
+                &[(CC, "max-age=60, stale-while-revalidate=1, stale-if-error=2")],
+                [1, 2],
+                [false; 2],
+                "the origin's",
+            ),
+            (200, &[(CC, "max-age=60, stale-if-error=0")], [7, 0], [false; 2], "zero is a statement"),
+            (200, &[("surrogate-control", "max-age=60+5")], [5, 5], [false; 2], "in the older syntax"),
+            (200, &[CHANGED], [7, 600], [false; 2], "with a heuristic"),
+            (200, &[(CC, "max-age=60, must-revalidate, stale-if-error=2")], [0, 0], [false, true], "forbidden"),
+            (200, &[(CC, "max-age=60, proxy-revalidate")], [0, 0], [false, true], "forbidden"),
+            (200, &[(CC, "s-maxage=60, stale-while-revalidate=1")], [0, 0], [false, true], "forbidden"),
+            (200, &[(CC, "no-cache, max-age=60"), TAG], [0, 0], [true, false], "forbidden"),
+            (200, &[TAG], [0, 0], [false; 2], "no default where nobody gave a lifetime"),
+            (200, &[TAG, (CC, "stale-if-error=2")], [0, 2], [false; 2], "but what the origin states"),
+            (503, &[(CC, "max-age=60")], [0, 0], [false; 2], "an old error is no better than a new one"),
+            (404, &[(CC, "max-age=60")], [7, 600], [false; 2], "a 404 is an answer"),
+        ];
+        for &(status, response, windows, flags, why) in cases {
+            let freshness = judged(status, &[], response, &treatment).expect(why);
+            let got = [freshness.stale_while_revalidate.as_secs(), freshness.stale_if_error.as_secs()];
+            assert_eq!(got, windows, "{status} {response:?}: {why}");
+            assert_eq!([freshness.validate_always, freshness.must_revalidate], flags, "{status} {response:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn answers_to_odd_requests_are_not_stored_whatever_they_state() {
+        let long = "a".repeat(8192);
+        let requests: &[(&str, bool, &str)] = &[
+            ("plain", true, "an ordinary request"),
+            (&long, false, "more than some servers take"),
+            ("caf\u{e9}", false, "bytes that are no text"),
+        ];
+        for &(value, want, why) in requests {
+            for status in [StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::OK] {
+                let admitted = admit(&Exchange {
+                    method: &Method::GET,
+                    request: &head(&[("x-any", value)]),
+                    status,
+                    response: &head(&[(CC, "max-age=60")]),
+                    treatment: &Treatment::default(),
+                    requested_at: NOW,
+                    received_at: NOW,
+                });
+                assert_eq!(admitted.is_ok(), want || status == StatusCode::OK, "{status}: {why}");
+            }
+        }
+    }
+
+    #[test]
+    fn methods_other_than_get_are_not_stored_but_for_a_post_with_explicit_freshness() {
+        type Case = (Method, StatusCode, Fields, [Result<i64, Detail>; 2], &'static str);
+        let fresh: Fields = &[(CC, "max-age=60")];
+        let assumed: Fields = &[CHANGED];
+        let cases: &[Case] = &[
+            (Method::GET, StatusCode::OK, fresh, [Ok(60), Err(Detail::Method)], "a GET"),
+            (Method::HEAD, StatusCode::OK, fresh, [Err(Detail::Method); 2], "a HEAD has no body to store"),
+            (Method::PUT, StatusCode::OK, fresh, [Err(Detail::Method); 2], "never"),
+            (Method::POST, StatusCode::OK, fresh, [Err(Detail::Method), Ok(60)], "RFC 9110 §9.3.3"),
+            (Method::POST, StatusCode::OK, assumed, [Err(Detail::Method), Err(Detail::NoLifetime)], "not explicit"),
+            (Method::POST, StatusCode::CREATED, fresh, [Err(Detail::Method), Err(Detail::Status)], "tells of the act"),
+        ];
+        for (method, status, response, want, why) in cases {
+            let exchange = Exchange {
+                method,
+                request: &HeaderMap::new(),
+                status: *status,
+                response: &head(response),
+                treatment: &Treatment::default(),
+                requested_at: NOW,
+                received_at: NOW,
+            };
+            let got = [admit(&exchange), admit_post(&exchange)].map(|it| it.map(|freshness| freshness.ttl(NOW)));
+            assert_eq!(got, *want, "{method} {status}: {why}");
+        }
+    }
+
+    #[test]
+    fn the_time_in_transit_is_part_of_the_age() {
+        let admitted = admit(&Exchange {
+            method: &Method::GET,
+            request: &HeaderMap::new(),
+            status: StatusCode::OK,
+            response: &head(&[(CC, "max-age=60"), DATE]),
+            treatment: &Treatment::default(),
+            requested_at: NOW.minus(Duration::from_secs(5)),
+            received_at: NOW,
+        })
+        .expect("it may be stored");
+        assert_eq!((admitted.age(NOW), admitted.ttl(NOW)), (Duration::from_secs(5), 55));
+    }
+
+    /// Pieces of heads, good and bad, so that random ones often mean something.
+    fn lines() -> impl Strategy<Value = (&'static str, String)> {
+        let directive = prop_oneof![
+            Just("no-store"),
+            Just("No-Cache"),
+            Just("private=\"a, b\""),
+            Just("public"),
+            Just("must-revalidate"),
+            Just("proxy-revalidate"),
+            Just("must-understand"),
+            Just("max-age=60"),
+            Just("MAX-AGE=\"60\""),
+            Just("max-age=-1"),
+            Just("s-maxage=30"),
+            Just("s-maxage=99999999999999999999"),
+            Just("x=\"no-store"),
+            Just("stale-while-revalidate=9"),
+            Just("stale-if-error=9"),
+            Just("max-age=60;larder"),
+            Just("max-age=6+6"),
+        ];
+        let list = vec(directive, 1..4).prop_map(|directives| directives.join(", "));
+        let date = prop_oneof![
+            (-100_000_i64..100_000).prop_map(|offset| format!("{{{offset}}}")),
+            "[ -~]{0,30}".prop_map(|text| text.replace(['{', '}'], "")),
+        ];
+        let list_name = prop_oneof![4 => Just(CC), 1 => Just(CDN), 1 => Just("surrogate-control")];
+        let date_name = prop_oneof![Just("date"), Just("expires"), Just("last-modified")];
+        prop_oneof![
+            3 => (list_name, list),
+            3 => (date_name, date),
+            1 => (Just("age"), "[0-9]{0,25}|[ -z]{0,4}"),
+            1 => (Just("etag"), Just("\"a\"".to_owned())),
+            1 => (Just("set-cookie"), Just("a=b".to_owned())),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+        #[test]
+        fn whatever_the_head_nothing_is_stored_that_must_not_be_nor_kept_longer_than_stated(
+            lines in vec(lines(), 0..7),
+            status in 100_u16..1000,
+            is_authorized in any::<bool>(),
+        ) {
+            let fields: Vec<(&'static str, &str)> = lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let response = head(&fields);
+            let exchange = Exchange {
+                method: &Method::GET,
+                request: &head(if is_authorized { AUTHORIZED } else { &[] }),
+                status: StatusCode::from_u16(status).expect("a status"),
+                response: &response,
+                treatment: &Treatment::default(),
+                requested_at: NOW,
+                received_at: NOW,
+            };
+            let Governing { directives: stated, .. } = directives::governing(&response);
+            let Ok(freshness) = admit(&exchange) else { return Ok(()) };
+            assert!(!stated.private && !response.contains_key(header::SET_COOKIE), "{fields:?}");
+            assert!(!stated.no_store || stated.must_understand, "{fields:?}");
+            let allows_sharing = stated.public || stated.must_revalidate || stated.s_maxage.is_some();
+            assert!(!is_authorized || allows_sharing, "{fields:?}");
+            assert_eq!(freshness.validate_always, stated.no_cache, "{fields:?}");
+            if let Some(most) = stated.s_maxage.or(stated.max_age) {
+                assert!(freshness.lifetime <= most, "{fields:?}: {freshness:?}");
+            }
+            if stated.must_revalidate || stated.proxy_revalidate || stated.s_maxage.is_some() || stated.no_cache {
+                let windows = [freshness.stale_while_revalidate, freshness.stale_if_error];
+                assert_eq!(windows, [Duration::ZERO; 2], "{fields:?}");
+            }
+        }
     }
 }

@@ -344,3 +344,249 @@ fn seconds(argument: &[u8]) -> Option<Duration> {
 fn saturated(seconds: u64) -> Duration {
     Duration::from_secs(seconds.min(GREATEST_SECONDS))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{ProptestConfig, proptest};
+
+    use super::*;
+
+    fn head(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            let value = http::HeaderValue::from_bytes(value.as_bytes()).expect("a field value");
+            headers.append(HeaderName::from_static(name), value);
+        }
+        headers
+    }
+
+    fn cache_control(line: &str) -> HeaderMap {
+        head(&[("cache-control", line)])
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "a column of options reads better without Some")]
+    const fn secs(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn max_age_is_read_as_numbers_are() {
+        let cases: &[(&str, Option<Duration>, &str)] = &[
+            ("max-age=3600", secs(3600), "plain"),
+            ("MaX-aGe=3600", secs(3600), "names are case-insensitive"),
+            ("max-age=003600", secs(3600), "leading zeros do no harm"),
+            ("max-age=\"3600\"", secs(3600), "a recipient ought to take a quoted string too"),
+            ("foobar, max-age=3600", secs(3600), "unknown directives are ignored"),
+            ("foo=bar;baz, max-age=3600 ,", secs(3600), "with arguments, empty members and space"),
+            (",,, max-age=3600", secs(3600), "empty members"),
+            ("max-age=1800, max-age=1", secs(1), "the least of several"),
+            ("max-age=1, max-age=1800", secs(1), "the least of several"),
+            ("max-age=10, max-age=x", secs(0), "an invalid one among several"),
+            ("max-age=2147483647", secs(2_147_483_647), "below the limit"),
+            ("max-age=2147483648", secs(1 << 31), "the limit"),
+            ("max-age=99999999999", secs(1 << 31), "beyond the limit"),
+            ("max-age=99999999999999999999999999", secs(1 << 31), "beyond what an integer holds"),
+            ("max-age='3600'", secs(0), "single quotes quote nothing"),
+            ("max-age=-3600", secs(0), "negative"),
+            ("max-age=+3600", secs(0), "a sign"),
+            ("max-age=1.5", secs(0), "a fraction"),
+            ("max-age=3600a", secs(0), "letters behind"),
+            ("max-age=a3600", secs(0), "letters in front"),
+            ("max-age=", secs(0), "empty"),
+            ("max-age=\"\"", secs(0), "empty, quoted"),
+            ("max-age=\"", secs(0), "a lone quote"),
+            ("max-age", secs(0), "no argument"),
+            ("max-age =3600", secs(0), "space before the equals sign"),
+            ("max-age= 3600", secs(0), "space after the equals sign"),
+            ("max-age=3600;foo", secs(0), "a parameter is no digit"),
+            ("extension=\"max-age=3600\", max-age=1", secs(1), "in a quoted string, before"),
+            ("max-age=1, extension=\"max-age=3600\"", secs(1), "in a quoted string, after"),
+            ("extension=\"a\\\", max-age=3600\", max-age=1", secs(1), "an escaped quote does not close"),
+            ("extension=\"max-age=3600\"", None, "only in a quoted string"),
+            ("xmax-age=3600, max-agex=3600", None, "other names"),
+            ("a-name-longer-than-every-directive-there-is=1", None, "a long name"),
+            ("", None, "nothing"),
+        ];
+        for &(line, want, why) in cases {
+            assert_eq!(response(&cache_control(line)).max_age, want, "{line:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn what_forbids_counts_however_it_is_written_and_what_permits_does_not() {
+        type Flag = fn(&ResponseDirectives) -> bool;
+        let cases: &[(&str, Flag, bool, &str)] = &[
+            ("No-StOrE", |it| it.no_store, true, "names are case-insensitive"),
+            ("no-store=1", |it| it.no_store, true, "an argument does not weaken it"),
+            ("no-store =1", |it| it.no_store, true, "nor does a space"),
+            ("No-Cache", |it| it.no_cache, true, "names are case-insensitive"),
+            ("no-cache=\"set-cookie, a\"", |it| it.no_cache, true, "a field list is not told from its absence"),
+            ("private=\"x-foo\"", |it| it.private, true, "a field list is not told from its absence"),
+            ("proxy-revalidate", |it| it.proxy_revalidate, true, "plain"),
+            ("must-revalidate", |it| it.must_revalidate, true, "plain"),
+            ("no-transform", |it| it.no_transform, true, "plain"),
+            ("public", |it| it.public, true, "plain"),
+            ("public=0", |it| it.public, false, "public takes no argument"),
+            ("must-understand", |it| it.must_understand, true, "plain"),
+            ("must-understand=?0", |it| it.must_understand, false, "must-understand takes no argument"),
+            ("extension=\"no-store\"", |it| it.no_store, false, "in a quoted string"),
+            ("extension=\"a, no-store", |it| it.no_store, true, "a quote that is never closed hides nothing"),
+            ("extension=\"a, max-age=60", |it| it.no_cache, true, "and makes the rest doubtful"),
+            ("extension=\"a\", max-age=60", |it| it.no_cache, false, "one that is closed does not"),
+        ];
+        for &(line, flag, want, why) in cases {
+            assert_eq!(flag(&response(&cache_control(line))), want, "{line:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn several_lines_are_one_list() {
+        let read = response(&head(&[("cache-control", "no-cache=\"a\""), ("cache-control", "max-age=60")]));
+        assert_eq!((read.no_cache, read.max_age), (true, secs(60)));
+    }
+
+    #[test]
+    fn a_request_is_read_with_the_stricter_of_repeated_directives() {
+        type Case = (&'static [(&'static str, &'static str)], RequestDirectives, &'static str);
+        let nothing = RequestDirectives::default();
+        let cases: &[Case] = &[
+            (&[("cache-control", "nothing-to-see-here")], nothing, "unknown"),
+            (&[("pragma", "foo")], nothing, "unknown"),
+            (&[("pragma", "no-cache")], RequestDirectives { no_cache: true, ..nothing }, "alone it counts"),
+            (&[("pragma", "foo, No-Cache")], RequestDirectives { no_cache: true, ..nothing }, "in a list"),
+            (&[("pragma", "no-cache"), ("cache-control", "foo")], nothing, "not next to Cache-Control"),
+            (&[("cache-control", "No-Store")], RequestDirectives { no_store: true, ..nothing }, "any case"),
+            (&[("cache-control", "only-if-cached")], RequestDirectives { only_if_cached: true, ..nothing }, "plain"),
+            (&[("cache-control", "max-age=5, max-age=3")], RequestDirectives { max_age: secs(3), ..nothing }, "least"),
+            (&[("cache-control", "max-age=x")], RequestDirectives { max_age: secs(0), ..nothing }, "invalid: strict"),
+            (
+                &[("cache-control", "min-fresh=5, min-fresh=9")],
+                RequestDirectives { min_fresh: secs(9), ..nothing },
+                "most",
+            ),
+            (&[("cache-control", "min-fresh=x")], nothing, "invalid: not there"),
+            (
+                &[("cache-control", "max-stale")],
+                RequestDirectives { max_stale: Some(MaxStale::Any), ..nothing },
+                "no argument: any",
+            ),
+            (
+                &[("cache-control", "max-stale, max-stale=9, max-stale=10, max-stale")],
+                RequestDirectives { max_stale: Some(MaxStale::Within(Duration::from_secs(9))), ..nothing },
+                "the least tolerance",
+            ),
+            (&[("cache-control", "max-stale=x")], nothing, "invalid: not there"),
+        ];
+        for &(fields, want, why) in cases {
+            assert_eq!(request(&head(fields)), want, "{fields:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn targeted_fields_replace_cache_control() {
+        use Source::{CacheControl, CdnCacheControl, SurrogateControl};
+        const CDN: &str = "cdn-cache-control";
+        const SURROGATE: &str = "surrogate-control";
+        const PLAIN: (&str, &str) = ("cache-control", "no-store, max-age=7");
+        type Case = (&'static [(&'static str, &'static str)], Source, bool, Option<Duration>, &'static str);
+        let cases: &[Case] = &[
+            (&[PLAIN], CacheControl, true, secs(7), "nothing targeted"),
+            (&[PLAIN, (CDN, "max-age=60")], CdnCacheControl, false, secs(60), "it governs alone"),
+            (&[PLAIN, (CDN, "foobar, max-age=60")], CdnCacheControl, false, secs(60), "unknown members"),
+            (&[PLAIN, (CDN, "max-age=60;x=1")], CdnCacheControl, false, secs(60), "parameters do not count"),
+            (&[PLAIN, (CDN, "max-age=99999999999")], CdnCacheControl, false, secs(1 << 31), "saturates"),
+            (&[PLAIN, (CDN, "max-age=1, max-age=60")], CdnCacheControl, false, secs(60), "the last of a dictionary"),
+            (&[PLAIN, (CDN, "max-age=60"), (CDN, "no-store")], CdnCacheControl, true, secs(60), "two lines, one field"),
+            (&[PLAIN, (CDN, "max-age=60"), (CDN, "")], CdnCacheControl, false, secs(60), "an empty second line"),
+            (&[PLAIN, (CDN, "no-store")], CdnCacheControl, true, None, "a Boolean"),
+            (&[PLAIN, (CDN, "no-store=?0, max-age=60")], CdnCacheControl, false, secs(60), "taken back"),
+            (&[PLAIN, (CDN, "no-store=1")], CdnCacheControl, true, None, "what forbids counts with an argument"),
+            (&[PLAIN, (CDN, "max-age=\"10000\"")], CdnCacheControl, false, secs(0), "a string is no number"),
+            (&[PLAIN, (CDN, "max-age=-5")], CdnCacheControl, false, secs(0), "negative"),
+            (&[PLAIN, (CDN, "max-age=1.5")], CdnCacheControl, false, secs(0), "a decimal"),
+            (&[PLAIN, (CDN, "max-age=(1 2)")], CdnCacheControl, false, secs(0), "an inner list"),
+            (&[PLAIN, (CDN, "max-age")], CdnCacheControl, false, secs(0), "a Boolean is no number"),
+            (&[PLAIN, (CDN, "max-age=60, &&&&&")], CacheControl, true, secs(7), "a parse error ignores all of it"),
+            (&[PLAIN, (CDN, "max-age =60")], CacheControl, true, secs(7), "space is a parse error"),
+            (&[PLAIN, (CDN, "MaX-aGe=60")], CacheControl, true, secs(7), "keys are in lower case"),
+            (&[PLAIN, (CDN, "")], CacheControl, true, secs(7), "empty"),
+            (&[PLAIN, (SURROGATE, "max-age=60")], SurrogateControl, false, secs(60), "it governs alone"),
+            (&[PLAIN, (SURROGATE, "MaX-aGe=60")], SurrogateControl, false, secs(60), "names are case-insensitive"),
+            (&[PLAIN, (SURROGATE, "foobar, max-age=60")], SurrogateControl, false, secs(60), "unknown directives"),
+            (&[PLAIN, (SURROGATE, "max-age=99999999999")], SurrogateControl, false, secs(1 << 31), "saturates"),
+            (&[PLAIN, (SURROGATE, "max-age=60;larder")], SurrogateControl, false, secs(60), "for us"),
+            (&[PLAIN, (SURROGATE, "max-age=60;a; Larder")], SurrogateControl, false, secs(60), "for us among others"),
+            (&[PLAIN, (SURROGATE, "max-age=60;other")], CacheControl, true, secs(7), "for others"),
+            (&[PLAIN, (SURROGATE, "max-age=1, max-age=60;larder")], SurrogateControl, false, secs(60), "ours outranks"),
+            (&[PLAIN, (SURROGATE, "content=\"ESI/1.0\"")], CacheControl, true, secs(7), "not about caching"),
+            (&[PLAIN, (SURROGATE, "no-store, content=\"ESI/1.0\"")], SurrogateControl, true, None, "about caching too"),
+            (&[PLAIN, (SURROGATE, "max-age =60")], SurrogateControl, false, secs(0), "space makes it invalid"),
+            (&[PLAIN, (SURROGATE, "max-age=9"), (CDN, "max-age=60")], CdnCacheControl, false, secs(60), "the rank"),
+            (
+                &[PLAIN, (SURROGATE, "max-age=9"), (CDN, "&")],
+                SurrogateControl,
+                false,
+                secs(9),
+                "the next that is valid",
+            ),
+        ];
+        for &(fields, source, no_store, max_age, why) in cases {
+            let read = governing(&head(fields));
+            let directives = read.directives;
+            assert_eq!(
+                (read.source, directives.no_store, directives.max_age),
+                (source, no_store, max_age),
+                "{fields:?}: {why}"
+            );
+        }
+    }
+
+    #[test]
+    fn surrogate_control_states_a_stale_window_behind_a_plus() {
+        let cases: &[(&str, [Option<Duration>; 2], &str)] = &[
+            ("max-age=60+600", [secs(60), secs(600)], "fresh, then stale"),
+            ("max-age=60+600;larder", [secs(60), secs(600)], "for us"),
+            ("max-age=60+x", [secs(60), secs(0)], "no window"),
+            ("max-age=60+", [secs(60), secs(0)], "no window"),
+            ("max-age=60, stale-while-revalidate=5", [secs(60), secs(5)], "in words"),
+        ];
+        for &(line, want, why) in cases {
+            let directives = governing(&head(&[("surrogate-control", line)])).directives;
+            assert_eq!([directives.max_age, directives.stale_while_revalidate], want, "{line:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn surrogate_control_with_an_open_quote_is_not_trusted() {
+        let directives = governing(&head(&[("surrogate-control", "max-age=60, content=\"ESI/1.0")])).directives;
+        assert_eq!((directives.max_age, directives.no_cache), (secs(60), true));
+    }
+
+    #[test]
+    fn a_line_of_open_quotes_is_read_in_linear_time() {
+        // Looking for the closing quote anew after each comma would take 2^30 steps and more.
+        let line = format!("\"{}", "\\\",".repeat(20_000));
+        let begun = std::time::Instant::now();
+        assert!(response(&cache_control(&line)).no_cache);
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+        #[test]
+        fn no_line_can_make_the_parsers_panic(line in "[ -~\\x80-\\xff\t]{0,60}") {
+            for name in ["cache-control", "cdn-cache-control", "surrogate-control", "pragma"] {
+                let headers = head(&[(name, &line)]);
+                governing(&headers);
+                request(&headers);
+            }
+        }
+
+        #[test]
+        fn a_no_store_outside_of_quotes_is_never_missed(before in "[a-z=0-9;, -]{0,20}", after in "[ -~]{0,20}") {
+            let line = format!("{before},no-store,{after}");
+            assert!(response(&cache_control(&line)).no_store, "{line:?}");
+        }
+    }
+}

@@ -171,3 +171,164 @@ fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> 
     let first = lines.next()?;
     lines.next().is_none().then(|| first.as_bytes())
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::directives::governing;
+    use super::super::time::format_http_date;
+    use super::*;
+
+    /// 1 July 2026, 12:00:00.250.
+    pub(in super::super) const NOW: Timestamp = Timestamp::from_millis(1_782_907_200_250);
+
+    /// Makes a head; `{+10}` stands for the date 10 seconds after now.
+    pub(in super::super) fn head(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            let value = match value.strip_prefix('{').and_then(|value| value.strip_suffix('}')) {
+                Some(offset) => date(offset.parse().expect("an offset in seconds")),
+                None => (*value).to_owned(),
+            };
+            headers.append(
+                HeaderName::from_static(name),
+                http::HeaderValue::from_bytes(value.as_bytes()).expect("a field value"),
+            );
+        }
+        headers
+    }
+
+    fn date(offset: i64) -> String {
+        let distance = Duration::from_secs(offset.unsigned_abs());
+        let moment = if offset < 0 { NOW.minus(distance) } else { NOW.plus(distance) };
+        String::from_utf8_lossy(&format_http_date(moment)).into_owned()
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "a column of options reads better without Some")]
+    const fn secs(seconds: u64) -> Option<Duration> {
+        Some(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn the_lifetime_is_the_first_that_is_stated() {
+        const CC: &str = "cache-control";
+        type Case = (&'static [(&'static str, &'static str)], Option<Duration>, &'static str);
+        let cases: &[Case] = &[
+            (&[], None, "nothing stated"),
+            (&[(CC, "max-age=0, s-maxage=3600"), ("expires", "{-10}")], secs(3600), "s-maxage is preferred"),
+            (&[(CC, "max-age=3600, s-maxage=1")], secs(1), "also where it is less"),
+            (&[(CC, "max-age=3600"), ("expires", "{-7200}"), ("date", "{0}")], secs(3600), "max-age over Expires"),
+            (&[(CC, "max-age=3600"), ("expires", "0")], secs(3600), "also over an invalid one"),
+            (&[(CC, "max-age=0"), ("expires", "{3600}")], secs(0), "zero is a statement, not an absence"),
+            (&[(CC, "max-age=x"), ("expires", "{3600}")], secs(0), "an invalid one too"),
+            (&[("expires", "{3600}"), ("date", "{0}")], secs(3600), "Expires minus Date"),
+            (&[("expires", "{20}"), ("date", "{10}")], secs(10), "both fast"),
+            (&[("expires", "{10}"), ("date", "{-10}")], secs(20), "both slow"),
+            (&[("expires", "{300}"), ("date", "{400}")], secs(0), "Expires before Date"),
+            (&[("expires", "{0}"), ("date", "{0}")], secs(0), "the present has no lifetime"),
+            (&[("expires", "{10}")], secs(10), "no Date: the receipt"),
+            (&[("expires", "{10}"), ("date", "foo")], secs(10), "an invalid Date: the receipt"),
+            (&[("expires", "{10}"), ("date", "{-9}"), ("date", "{-9}")], secs(10), "two Dates are none"),
+            (&[("expires", "0"), ("date", "{0}")], secs(0), "not a date: past"),
+            (&[("expires", ""), ("date", "{0}")], secs(0), "empty: past"),
+            (&[("expires", "{3600}"), ("expires", "{3600}"), ("date", "{0}")], secs(0), "two lines: past"),
+            (&[("expires", "Sun, 21 Nov 2286 04:46:39 GMT"), ("date", "{0}")], secs(1 << 31), "far ahead"),
+            (&[("expires", "Thursday, 18-Aug-50 02:01:18 GMT"), ("date", "{0}")], secs(761_493_678), "RFC 850"),
+            (&[("cdn-cache-control", "public"), ("expires", "{3600}")], None, "a targeted field replaces Expires"),
+            (&[("surrogate-control", "max-age=0"), ("expires", "{3600}")], secs(0), "so does the older one"),
+        ];
+        for &(fields, want, why) in cases {
+            let headers = head(fields);
+            assert_eq!(explicit_lifetime(&governing(&headers), &headers, NOW), want, "{fields:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn the_heuristic_takes_a_tenth_of_the_time_since_the_last_change() {
+        type Case = (&'static [(&'static str, &'static str)], Option<Duration>, &'static str);
+        let cases: &[Case] = &[
+            (&[("last-modified", "{-86400}"), ("date", "{0}")], secs(8640), "a day"),
+            (&[("last-modified", "{-86400}")], secs(8640), "no Date: the receipt"),
+            (&[("last-modified", "{-5}"), ("date", "{0}")], secs(0), "whole seconds"),
+            (&[("last-modified", "{0}"), ("date", "{0}")], secs(0), "just changed"),
+            (&[("last-modified", "{10}"), ("date", "{0}")], None, "changed in the future"),
+            (&[("last-modified", "yesterday"), ("date", "{0}")], None, "not a date"),
+            (&[("last-modified", "{-86400}"), ("last-modified", "{-86400}")], None, "two lines"),
+            (&[("date", "{0}")], None, "never without Last-Modified"),
+        ];
+        for &(fields, want, why) in cases {
+            assert_eq!(heuristic_lifetime(&head(fields), NOW), want, "{fields:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn the_initial_age_counts_every_way_a_response_can_be_old() {
+        type Case = (&'static [(&'static str, &'static str)], u64, u64, &'static str);
+        let cases: &[Case] = &[
+            // fields, time in transit (ms), age on arrival (ms), why
+            (&[], 0, 0, "nothing known, nothing waited"),
+            (&[("date", "{0}")], 0, 0, "the milliseconds of now are not an age"),
+            (&[("date", "{0}")], 700, 700, "the time in transit counts"),
+            (&[("age", "30")], 700, 30_700, "on top of Age"),
+            (&[("date", "{-7200}")], 700, 7_200_000, "the apparent age"),
+            (&[("date", "{-7200}"), ("age", "30")], 0, 7_200_000, "the greater of both"),
+            (&[("date", "{-10}"), ("age", "25")], 0, 25_000, "the greater of both"),
+            (&[("date", "{60}")], 0, 0, "a clock that is fast makes nothing younger than new"),
+            (&[("age", "0, 7200")], 0, 0, "the first member"),
+            (&[("age", "7200, 0")], 0, 7_200_000, "the first member"),
+            (&[("age", "7200,0")], 0, 7_200_000, "without space"),
+            (&[("age", "0"), ("age", "7200")], 0, 0, "the first line"),
+            (&[("age", "7200"), ("age", "0")], 0, 7_200_000, "the first line"),
+            (&[("age", "abc")], 0, 0, "not an integer: ignored"),
+            (&[("age", "-7200")], 0, 0, "negative: ignored"),
+            (&[("age", "7200.0")], 0, 0, "a fraction: ignored"),
+            (&[("age", "7200;foo=1")], 0, 0, "a parameter: ignored"),
+            (&[("age", "")], 0, 0, "empty: ignored"),
+            (&[("age", ",7200")], 0, 0, "an empty first member: ignored"),
+            (&[("age", "2147483647")], 0, 2_147_483_647_000, "below the limit"),
+            (&[("age", "2147483648")], 0, 2_147_483_648_000, "the limit"),
+            (&[("age", "18446744073709551615")], 9, 2_147_483_648_000, "no wrap"),
+            (&[("age", "99999999999999999999999")], 9, 2_147_483_648_000, "no overflow"),
+        ];
+        for &(fields, transit, want, why) in cases {
+            let requested_at = NOW.minus(Duration::from_millis(transit));
+            assert_eq!(initial_age(&head(fields), requested_at, NOW), Duration::from_millis(want), "{fields:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_response_is_fresh_while_its_age_is_less_than_its_lifetime() {
+        let freshness = Freshness::new(NOW, Duration::from_secs(30), Duration::from_mins(1));
+        let at = |millis: u64| NOW.plus(Duration::from_millis(millis));
+        let cases: &[(u64, bool, i64, u64, &str)] = &[
+            // ms after arrival, fresh, ttl, age, why
+            (0, true, 30, 30, "on arrival"),
+            (999, true, 29, 30, "ttl and age are whole seconds, rounded down"),
+            (29_999, true, 0, 59, "the last moment"),
+            (30_000, false, 0, 60, "as old as its lifetime is stale"),
+            (30_001, false, -1, 60, "rounded down below zero too"),
+            (90_000, false, -60, 120, "long past"),
+        ];
+        for &(millis, is_fresh, ttl, age, why) in cases {
+            let now = at(millis);
+            let got = (freshness.is_fresh(now), freshness.ttl(now), freshness.age(now).as_secs());
+            assert_eq!(got, (is_fresh, ttl, age), "{millis} ms: {why}");
+        }
+    }
+
+    #[test]
+    fn an_age_beyond_the_epoch_leaves_a_response_stale() {
+        let freshness = Freshness::new(NOW, GREATEST, GREATEST);
+        assert!(!freshness.is_fresh(NOW), "{freshness:?}");
+        let later = NOW.plus(Duration::from_secs(1));
+        assert!(!freshness.is_fresh(later), "{freshness:?}");
+    }
+
+    #[test]
+    fn statuses_of_the_heuristic_are_those_of_rfc_9110() {
+        let listed = [200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501];
+        for code in 100..=999 {
+            let status = StatusCode::from_u16(code).expect("a status");
+            assert_eq!(is_heuristically_cacheable(status), listed.contains(&code), "{code}");
+        }
+    }
+}

@@ -134,3 +134,164 @@ fn accepts_stale(freshness: &Freshness, standing: Standing, wanted: &RequestDire
         Some(MaxStale::Within(window)) => now.since(freshness.fresh_until()) <= window,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BORN: Timestamp = Timestamp::from_millis(1_000_000_000);
+    const SIXTY: Duration = Duration::from_mins(1);
+
+    /// Fresh for 60 s, then 10 s while it is refreshed and 100 s in place of errors.
+    const PLAIN: Freshness = Freshness {
+        born: BORN,
+        lifetime: SIXTY,
+        stale_while_revalidate: Duration::from_secs(10),
+        stale_if_error: Duration::from_secs(100),
+        validate_always: false,
+        must_revalidate: false,
+    };
+    const NO_WINDOWS: Freshness =
+        Freshness { stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO, ..PLAIN };
+    const NO_CACHE: Freshness = Freshness { validate_always: true, ..PLAIN };
+    const MUST_REVALIDATE: Freshness = Freshness { must_revalidate: true, ..NO_WINDOWS };
+
+    const fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_millis(BORN.as_millis() + seconds * 1000)
+    }
+
+    #[test]
+    fn without_a_client_time_and_purges_decide() {
+        use Standing::{Alive, Dead, Stale};
+        use Verdict::{Fresh, StaleWhileRevalidate, Unusable, Validate};
+        let cases: &[(&Freshness, Standing, u64, Verdict, &str)] = &[
+            (&PLAIN, Alive, 0, Fresh, "new"),
+            (&PLAIN, Alive, 59, Fresh, "the last second"),
+            (&PLAIN, Alive, 60, StaleWhileRevalidate, "within the window"),
+            (&PLAIN, Alive, 69, StaleWhileRevalidate, "the window's last second"),
+            (&PLAIN, Alive, 70, Validate(Detail::Expired), "not beyond its window"),
+            (&NO_WINDOWS, Alive, 60, Validate(Detail::Expired), "no window"),
+            (&MUST_REVALIDATE, Alive, 59, Fresh, "fresh all the same"),
+            (&MUST_REVALIDATE, Alive, 60, Validate(Detail::Expired), "never stale"),
+            (
+                &Freshness { must_revalidate: true, ..PLAIN },
+                Alive,
+                60,
+                Validate(Detail::Expired),
+                "never stale, whatever window it was given",
+            ),
+            (&NO_CACHE, Alive, 0, Validate(Detail::NoCache), "revalidated every time"),
+            (&PLAIN, Dead, 0, Unusable(Detail::Purged), "purged"),
+            (&NO_CACHE, Dead, 0, Unusable(Detail::Purged), "purged: not even its validators"),
+            (&PLAIN, Stale, 0, StaleWhileRevalidate, "softly purged: it may serve stale"),
+            (&PLAIN, Stale, 70, Validate(Detail::SoftPurged), "softly purged, beyond the window"),
+            (&NO_WINDOWS, Stale, 0, Validate(Detail::SoftPurged), "softly purged without a window: asked first"),
+            (&MUST_REVALIDATE, Stale, 0, Validate(Detail::SoftPurged), "softly purged, never stale"),
+            (&NO_CACHE, Stale, 0, Validate(Detail::NoCache), "softly purged, revalidated anyway"),
+        ];
+        for &(freshness, standing, seconds, want, why) in cases {
+            assert_eq!(judge(freshness, standing, None, at(seconds)), want, "{standing:?} at {seconds}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_heard_can_ask_for_fresher_and_accept_staler() {
+        use Verdict::{Fresh, StaleWhileRevalidate, Validate};
+        const NONE: RequestDirectives = RequestDirectives {
+            no_store: false,
+            no_cache: false,
+            only_if_cached: false,
+            max_age: None,
+            min_fresh: None,
+            max_stale: None,
+        };
+        #[expect(clippy::unnecessary_wraps, reason = "a column of options reads better without Some")]
+        const fn secs(seconds: u64) -> Option<Duration> {
+            Some(Duration::from_secs(seconds))
+        }
+        const ANY: Option<MaxStale> = Some(MaxStale::Any);
+        const WITHIN_20: Option<MaxStale> = Some(MaxStale::Within(Duration::from_secs(20)));
+        const CLIENT: Verdict = Validate(Detail::ClientNoCache);
+        const EXPIRED: Verdict = Validate(Detail::Expired);
+        let alive: &[(&Freshness, RequestDirectives, u64, Verdict, &str)] = &[
+            (&PLAIN, NONE, 59, Fresh, "nothing asked"),
+            (&PLAIN, NONE, 60, StaleWhileRevalidate, "nothing asked"),
+            (&PLAIN, RequestDirectives { no_cache: true, ..NONE }, 0, CLIENT, "no-cache"),
+            (&PLAIN, RequestDirectives { max_age: secs(0), ..NONE }, 0, Fresh, "as young as that"),
+            (&PLAIN, RequestDirectives { max_age: secs(0), ..NONE }, 1, CLIENT, "older"),
+            (&PLAIN, RequestDirectives { max_age: secs(30), ..NONE }, 30, Fresh, "less than or equal"),
+            (&PLAIN, RequestDirectives { max_age: secs(99), ..NONE }, 65, CLIENT, "max-age alone wants nothing stale"),
+            (
+                &PLAIN,
+                RequestDirectives { max_age: secs(99), max_stale: ANY, ..NONE },
+                65,
+                StaleWhileRevalidate,
+                "unless max-stale is there too",
+            ),
+            (&PLAIN, RequestDirectives { min_fresh: secs(60), ..NONE }, 0, Fresh, "at least that fresh"),
+            (&PLAIN, RequestDirectives { min_fresh: secs(60), ..NONE }, 1, CLIENT, "less"),
+            (&PLAIN, RequestDirectives { min_fresh: secs(0), ..NONE }, 65, CLIENT, "not fresh at all"),
+            (&NO_WINDOWS, RequestDirectives { max_stale: ANY, ..NONE }, 9999, Verdict::MaxStale, "however stale"),
+            (&NO_WINDOWS, RequestDirectives { max_stale: WITHIN_20, ..NONE }, 80, Verdict::MaxStale, "that stale"),
+            (&NO_WINDOWS, RequestDirectives { max_stale: WITHIN_20, ..NONE }, 81, EXPIRED, "staler"),
+            (&MUST_REVALIDATE, RequestDirectives { max_stale: ANY, ..NONE }, 61, EXPIRED, "the response forbids it"),
+            (&NO_CACHE, RequestDirectives { max_stale: ANY, ..NONE }, 0, Validate(Detail::NoCache), "so does no-cache"),
+            (&PLAIN, RequestDirectives { no_store: true, ..NONE }, 0, Fresh, "no-store is about the answer"),
+        ];
+        for &(freshness, wanted, seconds, want, why) in alive {
+            let verdict = judge(freshness, Standing::Alive, Some(&wanted), at(seconds));
+            assert_eq!(verdict, want, "{wanted:?} at {seconds}: {why}");
+        }
+        let any = RequestDirectives { max_stale: ANY, ..NONE };
+        let verdict = judge(&NO_WINDOWS, Standing::Stale, Some(&any), at(0));
+        assert_eq!(verdict, Validate(Detail::SoftPurged), "a client does not outrank the operator");
+        let verdict = judge(&PLAIN, Standing::Dead, Some(&any), at(0));
+        assert_eq!(verdict, Verdict::Unusable(Detail::Purged), "and brings nothing back");
+    }
+
+    #[test]
+    fn errors_are_covered_within_the_window_and_never_where_it_is_forbidden() {
+        use Standing::{Alive, Dead, Stale};
+        let cases: &[(&Freshness, Standing, u64, bool, &str)] = &[
+            (&PLAIN, Alive, 10, true, "fresh: a client had asked for better"),
+            (&PLAIN, Alive, 60, true, "stale, within the window"),
+            (&PLAIN, Alive, 159, true, "the window's last second"),
+            (&PLAIN, Alive, 160, false, "beyond the window"),
+            (&NO_WINDOWS, Alive, 60, false, "no window"),
+            (&MUST_REVALIDATE, Alive, 60, false, "must-revalidate"),
+            (&Freshness { must_revalidate: true, ..PLAIN }, Alive, 60, false, "whatever window it was given"),
+            (&NO_CACHE, Alive, 0, false, "no-cache"),
+            (&PLAIN, Stale, 10, true, "softly purged"),
+            (&NO_WINDOWS, Stale, 10, false, "softly purged without a window"),
+            (&MUST_REVALIDATE, Stale, 10, false, "softly purged, never stale"),
+            (&PLAIN, Dead, 10, false, "purged"),
+        ];
+        for &(freshness, standing, seconds, want, why) in cases {
+            assert_eq!(may_serve_on_error(freshness, standing, at(seconds)), want, "{standing:?} at {seconds}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_refresh_begins_early_by_chance_and_by_a_tenth_of_the_lifetime_at_most() {
+        let cost = Duration::from_secs(1);
+        // -ln(0.5) is 0.69, -ln(0.01) is 4.6, -ln(1e-30) is 69.
+        let cases: &[(&Freshness, u64, Duration, f64, bool, &str)] = &[
+            (&PLAIN, 59_000, cost, 1.0, false, "the greatest random number gives no lead"),
+            (&PLAIN, 59_400, cost, 0.5, true, "a lead of 0.69 s"),
+            (&PLAIN, 59_300, cost, 0.5, false, "not before it"),
+            (&PLAIN, 55_500, cost, 0.01, true, "a lead of 4.6 s"),
+            (&PLAIN, 53_999, cost, 1e-30, false, "the lead is a tenth of the lifetime at most"),
+            (&PLAIN, 54_000, cost, 1e-30, true, "and that it is"),
+            (&PLAIN, 54_000, Duration::ZERO, 1e-30, false, "what costs nothing is fetched in time"),
+            (&PLAIN, 60_000, cost, 0.5, false, "stale is not early"),
+            (&NO_CACHE, 59_999, cost, 0.5, false, "what is revalidated every time needs no refresh"),
+            (&PLAIN, 59_000, cost, f64::NAN, false, "no number, no lead"),
+            (&PLAIN, 59_000, cost, -1.0, false, "no such random number"),
+            (&PLAIN, 59_000, cost, 2.0, false, "no such random number"),
+        ];
+        for &(freshness, millis, cost, random, want, why) in cases {
+            let now = BORN.plus(Duration::from_millis(millis));
+            assert_eq!(refresh_early(freshness, now, cost, random), want, "{random} at {millis} ms: {why}");
+        }
+    }
+}

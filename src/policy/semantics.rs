@@ -114,3 +114,117 @@ fn canonical_line(directives: &ResponseDirectives) -> String {
     }
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+    use proptest::{bool, option};
+
+    use super::*;
+
+    /// 1 July 2026, 12:00:00.
+    const NOW: u64 = 1_782_907_200;
+
+    /// RFC 9111 §3 and §4.2 for a shared cache and a `GET`, read straight, for what [`Canonical`] holds.
+    fn straight(response: &Canonical) -> Opinion {
+        let directives = &response.directives;
+        let allows_sharing = directives.must_revalidate || directives.public || directives.s_maxage.is_some();
+        let is_explicit = directives.s_maxage.is_some() || directives.max_age.is_some() || response.expires.is_some();
+        let is_storable = !directives.no_store
+            && !directives.private
+            && (!response.is_authorized || allows_sharing)
+            && (is_explicit || directives.public || response.is_heuristically_cacheable);
+        let expires_in = response.expires.map(|expires| expires.since(response.date));
+        let modified_ago = response.last_modified.filter(|&at| at <= response.date).map(|at| response.date.since(at));
+        let heuristic = modified_ago.map(|ago| Duration::from_secs(ago.as_secs() / 10));
+        let lifetime = directives.s_maxage.or(directives.max_age).or(expires_in).or(heuristic);
+        let is_usable = is_storable && !directives.no_cache;
+        let lifetime = lifetime.filter(|_| is_usable).unwrap_or(Duration::ZERO);
+        let age = Duration::from_secs(response.initial_age.as_secs());
+        Opinion { is_storable, time_to_live: lifetime.saturating_sub(age) }
+    }
+
+    fn durations() -> impl Strategy<Value = Option<Duration>> {
+        let seconds = prop_oneof![Just(0), 1_u64..200, 200_u64..100_000, Just((1 << 31) - 1), Just(1 << 31)];
+        option::of(seconds.prop_map(Duration::from_secs))
+    }
+
+    /// A date about a year from now, either way. The library multiplies with a tenth that is a 32-bit float: over more
+    /// than two years the product can be a second off.
+    fn dates() -> impl Strategy<Value = Timestamp> {
+        let far = NOW - 30_000_000..NOW + 25_000_000;
+        prop_oneof![far, NOW - 300..NOW + 300].prop_map(|seconds| Timestamp::from_millis(seconds * 1000))
+    }
+
+    fn directives() -> impl Strategy<Value = ResponseDirectives> {
+        let flags = [bool::weighted(0.1), bool::weighted(0.1), bool::weighted(0.1)];
+        (flags, any::<[bool; 4]>(), durations(), durations()).prop_map(|(rare, common, max_age, s_maxage)| {
+            ResponseDirectives {
+                no_store: rare[0],
+                no_cache: rare[1],
+                private: rare[2],
+                public: common[0],
+                must_revalidate: common[1],
+                proxy_revalidate: common[2],
+                must_understand: common[3],
+                max_age,
+                s_maxage,
+                ..ResponseDirectives::default()
+            }
+        })
+    }
+
+    fn responses() -> impl Strategy<Value = Canonical> {
+        let flags = (any::<bool>(), bool::weighted(0.3));
+        let dates = (dates(), option::of(dates()), option::of(dates()));
+        (flags, directives(), dates, durations()).prop_map(|(flags, directives, dates, initial_age)| Canonical {
+            is_heuristically_cacheable: flags.0,
+            directives,
+            is_authorized: flags.1,
+            date: dates.0,
+            expires: dates.1,
+            last_modified: dates.2,
+            initial_age: initial_age.unwrap_or_default(),
+            received_at: Timestamp::from_millis(NOW * 1000),
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+        #[test]
+        fn the_library_and_a_straight_reading_of_the_rfc_agree(response in responses()) {
+            assert_eq!(opinion(&response), straight(&response), "{response:?}");
+        }
+    }
+
+    #[test]
+    fn the_canonical_line_has_each_directive_once_and_none_that_the_library_misreads() {
+        let directives = ResponseDirectives {
+            public: true,
+            must_revalidate: true,
+            proxy_revalidate: true,
+            must_understand: true,
+            max_age: Some(Duration::from_millis(1500)),
+            s_maxage: Some(Duration::ZERO),
+            stale_if_error: Some(Duration::from_secs(9)),
+            ..ResponseDirectives::default()
+        };
+        assert_eq!(canonical_line(&directives), "public, must-revalidate, max-age=2, s-maxage=0");
+    }
+
+    #[test]
+    fn an_age_that_would_make_the_library_panic_does_not_reach_it() {
+        let response = Canonical {
+            is_heuristically_cacheable: true,
+            directives: ResponseDirectives { max_age: Some(Duration::MAX), ..ResponseDirectives::default() },
+            is_authorized: false,
+            date: Timestamp::from_millis(u64::MAX),
+            expires: Some(Timestamp::from_millis(u64::MAX)),
+            last_modified: Some(Timestamp::EPOCH),
+            initial_age: Duration::MAX,
+            received_at: Timestamp::from_millis(u64::MAX),
+        };
+        assert!(opinion(&response).is_storable);
+    }
+}
