@@ -1,5 +1,6 @@
 //! Larder, an HTTP edge cache.
 
+pub mod accept;
 pub mod body;
 pub mod client;
 pub mod clock;

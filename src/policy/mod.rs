@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or takes a lock.
 
+pub mod hop;
 pub mod outcome;
 pub mod route;
 pub mod time;

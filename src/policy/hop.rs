@@ -1,0 +1,180 @@
+//! Which fields belong to one connection only, and must not travel on?
+
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue};
+use smallvec::SmallVec;
+
+/// Removes what belongs to the connection that `headers` came over: `Connection`, the fields that it names, and
+/// those known to be hop-by-hop whether named or not.
+///
+/// Works both ways, on requests and on responses. `Trailer` stays: it announces fields that travel on.
+///
+/// A field that is meant for everybody ([`is_end_to_end`]) stays even when `Connection` names it. RFC 9110 §7.6.1
+/// forbids naming it; obeying would let `Connection: cache-control` turn `private` into something to be stored.
+/// Requests that try are refused before ([`names_protected_field`]).
+///
+/// RFC 9110 §7.6.1; RFC 9111 §3.1.
+pub fn strip(headers: &mut HeaderMap) {
+    let mut gone: SmallVec<[HeaderName; 8]> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    gone.extend(named(headers).filter(|name| !is_end_to_end(name)));
+    for name in gone {
+        headers.remove(name);
+    }
+}
+
+/// Whether `Connection` names a field that is meant for everybody, such as `Authorization` or `Cache-Control`.
+///
+/// A request that does is to be refused with 400: some proxy on the way would drop the field and another one would
+/// not, and the difference is an attack.
+///
+/// RFC 9110 §7.6.1: a connection option must not be a field that is intended for all recipients.
+pub fn names_protected_field(headers: &HeaderMap) -> bool {
+    named(headers).any(|name| is_end_to_end(&name))
+}
+
+/// Whether a field is about one connection (or one proxy) by definition.
+///
+/// RFC 9110 §7.6.1, and RFC 9111 §3.1 for the `Proxy-` fields.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Whether a field is known to be meant for every recipient: what a cache, an access check or a parser relies on.
+fn is_end_to_end(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    ["accept", "content-", "if-", "x-forwarded-"].iter().any(|prefix| name.starts_with(prefix))
+        || matches!(
+            name,
+            "age"
+                | "allow"
+                | "authorization"
+                | "cache-control"
+                | "cdn-cache-control"
+                | "cookie"
+                | "date"
+                | "etag"
+                | "expect"
+                | "expires"
+                | "forwarded"
+                | "host"
+                | "last-modified"
+                | "location"
+                | "max-forwards"
+                | "origin"
+                | "pragma"
+                | "range"
+                | "referer"
+                | "server"
+                | "set-cookie"
+                | "surrogate-control"
+                | "trailer"
+                | "user-agent"
+                | "vary"
+                | "via"
+                | "www-authenticate"
+                | "x-real-ip"
+                | "x-request-id"
+        )
+}
+
+/// The field names that `Connection` lists; what is no field name is left out.
+fn named(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|line: &HeaderValue| line.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Lines = &'static [(&'static str, &'static str)];
+
+    fn fields(lines: Lines) -> HeaderMap {
+        lines.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    fn named_by(lines: &[&'static str]) -> HeaderMap {
+        lines.iter().map(|&line| (header::CONNECTION, HeaderValue::from_static(line))).collect()
+    }
+
+    #[test]
+    fn what_belongs_to_the_connection_goes() {
+        let cases: [(Lines, &[&str], &str); 9] = [
+            (&[("a", "1"), ("b", "2")], &["a", "b"], "no Connection: nothing is named"),
+            (&[("connection", "a, b"), ("a", "1"), ("b", "2"), ("c", "3")], &["c"], "named fields go"),
+            (&[("connection", "a"), ("connection", "b"), ("a", "1"), ("b", "2")], &[], "on every line"),
+            (&[("connection", " A ,,\tB"), ("a", "1"), ("b", "2")], &[], "case, white space, empty members"),
+            (&[("connection", "close, \"a\", a b"), ("a", "1")], &["a"], "what is no field name names nothing"),
+            (
+                &[
+                    ("keep-alive", "timeout=5"),
+                    ("te", "trailers"),
+                    ("upgrade", "h2c"),
+                    ("transfer-encoding", "chunked"),
+                ],
+                &[],
+                "hop-by-hop without being named",
+            ),
+            (
+                &[("proxy-authenticate", "x"), ("proxy-connection", "y"), ("proxy-authorization", "z")],
+                &[],
+                "RFC 9111 3.1",
+            ),
+            (
+                &[("connection", "cache-control"), ("cache-control", "private")],
+                &["cache-control"],
+                "never a way to lose it",
+            ),
+            (&[("trailer", "x-sum")], &["trailer"], "announces fields that travel on"),
+        ];
+        for (lines, want, why) in cases {
+            let mut headers = fields(lines);
+            strip(&mut headers);
+            let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+            left.sort_unstable();
+            assert_eq!(left, want, "{why}");
+        }
+    }
+
+    #[test]
+    fn every_line_of_a_named_field_goes() {
+        let mut headers = fields(&[("connection", "a"), ("a", "1"), ("a", "2"), ("b", "3")]);
+        strip(&mut headers);
+        assert_eq!(headers.len(), 1);
+    }
+
+    #[test]
+    fn naming_an_end_to_end_field_is_noticed() {
+        let cases = [
+            ("close", false, "an option, not a field"),
+            ("keep-alive, Upgrade, TE, HTTP2-Settings", false, "fields of the connection"),
+            ("x-mine", false, "nobody relies on it"),
+            ("Host", true, "routing"),
+            ("close, AUTHORIZATION", true, "case does not matter"),
+            ("cookie", true, "identity"),
+            ("Cache-Control", true, "the example of the RFC"),
+            ("X-Forwarded-For", true, "the client's address"),
+            ("content-length", true, "framing"),
+            ("if-none-match", true, "a condition"),
+        ];
+        for (value, want, why) in cases {
+            assert_eq!(names_protected_field(&named_by(&[value])), want, "{value}: {why}");
+        }
+        assert!(names_protected_field(&named_by(&["close", "range"])), "second line");
+    }
+}
