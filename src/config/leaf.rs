@@ -170,7 +170,11 @@ impl Leaf for PathPattern {
             let write = r#"write "/**" for every path, or leave the key out"#;
             return Err(Complaint::new("the path pattern is empty", write));
         }
-        Ok(Self { text: text.to_owned() })
+        Self::parse(text).map_err(|error| {
+            let text = error.to_string();
+            let (what, write) = text.split_once(": ").unwrap_or((&text, Self::WANTED));
+            Complaint::new(what, write)
+        })
     }
 }
 

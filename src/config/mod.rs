@@ -9,9 +9,12 @@ mod environment;
 mod file;
 mod finding;
 mod leaf;
+mod lint;
 mod located;
 mod quantity;
 mod read;
+mod restart;
+mod schema;
 pub mod settings;
 #[cfg(test)]
 mod tests;
@@ -23,6 +26,8 @@ pub use self::environment::Environment;
 pub use self::finding::{Finding, Findings, Severity};
 use self::located::{At, Complaint, Leaf, Word};
 use self::read::Reading;
+pub use self::restart::needs_restart;
+pub use self::schema::schema;
 use self::settings::{OriginUrl, Settings};
 
 /// Bytes of a file: far more than anybody writes, and little enough to read and check in a moment.
@@ -75,6 +80,9 @@ impl Source {
         };
         self.lay_flags_over(&mut reading, &mut findings);
         let settings = check::settings(&reading, folder, &self.environment, &mut findings);
+        if reading.is_whole() {
+            lint::lint(&reading.file, &settings, &mut findings);
+        }
         findings.sort();
         if findings.has_errors() { Err(findings) } else { Ok(Loaded { settings, warnings: findings }) }
     }

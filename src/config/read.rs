@@ -40,6 +40,11 @@ impl Reading {
         self.taken_out.iter().any(|(_, name)| name == key)
     }
 
+    /// Whether nothing had to be taken out.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.blamed.is_empty()
+    }
+
     /// Whether something within `place` has been reported.
     pub(crate) fn is_blamed(&self, place: Option<&Span>) -> bool {
         place.is_some_and(|place| self.blamed.iter().any(|it| place.start <= it.start && it.end <= place.end))

@@ -152,7 +152,7 @@ impl Check<'_> {
     fn tags(&mut self, rule: &Rule) -> Option<Vec<String>> {
         let tags = rule.tags.as_ref()?;
         let paths = rule.matcher.as_ref().and_then(|matcher| matcher.path.as_ref());
-        let fewest = list(paths).iter().map(|path| wildcards(&path.text)).min();
+        let fewest = list(paths).iter().map(|path| path.wildcards()).min();
         let path_was_refused =
             rule.matcher.as_ref().is_some_and(|matcher| self.reading.had(matcher.span.as_ref(), "path"));
         for tag in tags.iter().filter(|tag| tag.highest > fewest.unwrap_or(0) && !path_was_refused) {
@@ -223,9 +223,4 @@ fn key_rules(key: &KeyRules) -> treatment::KeyRules {
         headers: key.headers.iter().map(|name| name.value.clone()).collect(),
         cookies: key.cookies.iter().map(|name| name.text.clone()).collect(),
     }
-}
-
-/// How many wildcards a path pattern has; `**` is one.
-fn wildcards(pattern: &str) -> usize {
-    pattern.replace("**", "*").matches('*').count()
 }
