@@ -1,1 +1,17 @@
 //! The whole of Larder over real sockets.
+#![allow(clippy::panic, reason = "a test fails by panicking, also from the files that it stands on")]
+
+mod architecture;
+mod asking;
+mod caching;
+mod collapsing;
+mod forwarding;
+mod lifecycle;
+mod memory;
+mod proxying;
+mod ranges;
+mod rules;
+mod staling;
+mod support;
+mod validating;
+mod varying;

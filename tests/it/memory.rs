@@ -1,0 +1,164 @@
+//! Does memory stay within what the file allows, whatever passes?
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use crate::support::edge::{Edge, before};
+use crate::support::eventually;
+use crate::support::origin::{Origin, ok, streamed};
+use crate::support::wire::Connection;
+
+const MIB: u64 = 1024 * 1024;
+
+/// What the process takes besides the cache: code, threads, connections, buffers. The README states it.
+const BASE: u64 = 64 * MIB;
+
+/// Fails when the process has ever taken more than a quarter over `capacity` and the base.
+fn assert_bounded(edge: &Edge, capacity: u64) {
+    let (peak, allowed) = (edge.memory("VmHWM"), capacity + capacity / 4 + BASE);
+    assert!(peak <= allowed, "{} MiB at the peak, {} MiB allowed", peak / MIB, allowed / MIB);
+}
+
+/// A body of this many mebibytes, sent as fast as it is taken, with a stated length or without.
+async fn giant(mebibytes: u64, with_length: bool, directives: &'static str) -> Origin {
+    Origin::serve(move |_| {
+        let (pieces, told) = streamed();
+        tokio::spawn(async move {
+            let piece = Bytes::from(vec![b'x'; 256 * 1024]);
+            for _ in 0..mebibytes * 4 {
+                if !pieces.send(piece.clone()).await {
+                    return;
+                }
+            }
+        });
+        let told = told.with("cache-control", directives);
+        if with_length { told.with("content-length", &(mebibytes * MIB).to_string()) } else { told }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn half_a_gibibyte_of_distinct_objects_stays_within_the_capacity() {
+    const OBJECTS: usize = 2000;
+    const CLIENTS: usize = 8;
+    let body = Bytes::from(vec![b'x'; 256 * 1024]);
+    let origin = Origin::serve(move |_| ok(body.clone()).fresh(3600)).await;
+    let edge = before(origin.address()).memory("capacity = \"32MiB\"\nmax_object = \"1MiB\"").start().await;
+    join_all((0..CLIENTS).map(|client| {
+        let address = edge.address();
+        async move {
+            let mut connection = Connection::to(address).await;
+            for object in (client..OBJECTS).step_by(CLIENTS) {
+                let reply = connection.get(&format!("/{object}")).await;
+                assert_eq!((reply.status.as_u16(), reply.body.len(), reply.broken), (200, 256 * 1024, false));
+            }
+        }
+    }))
+    .await;
+    assert_eq!(origin.hits(), OBJECTS);
+    assert_bounded(&edge, 32 * MIB);
+    // Bounded, and not by storing nothing: a fifth of what fits is asked of the latest.
+    let mut kept = 0;
+    for object in (OBJECTS - 100..OBJECTS).rev() {
+        let reply = edge.get_with(&format!("/{object}"), &[("cache-control", "only-if-cached")]).await;
+        kept += usize::from(reply.status == 200);
+    }
+    assert!(kept >= 20, "{kept} of the latest 100 are stored");
+}
+
+#[tokio::test]
+async fn small_objects_are_weighed_with_their_heads_and_keys() {
+    const OBJECTS: usize = 20_000;
+    const CLIENTS: usize = 8;
+    let long = "x".repeat(2000);
+    let origin = Origin::serve(move |_| ok("tiny").fresh(3600).with("x-long", &long)).await;
+    let edge = before(origin.address()).memory("capacity = \"8MiB\"").start().await;
+    join_all((0..CLIENTS).map(|client| {
+        let address = edge.address();
+        async move {
+            let mut connection = Connection::to(address).await;
+            for object in (client..OBJECTS).step_by(CLIENTS) {
+                assert_eq!(connection.get(&format!("/{object}")).await.text(), "tiny");
+            }
+        }
+    }))
+    .await;
+    assert_bounded(&edge, 8 * MIB);
+}
+
+#[tokio::test]
+async fn a_gibibyte_passes_in_bounded_memory() {
+    let cases = [
+        // MiB  length  directives      why
+        (1024, true, "no-store", "not storable"),
+        (256, false, "max-age=60", "storable, but larger than max_object, which shows late"),
+        (256, true, "max-age=60", "storable, but larger than max_object, which shows at once"),
+    ];
+    for (mebibytes, with_length, directives, why) in cases {
+        let origin = giant(mebibytes, with_length, directives).await;
+        let edge = before(origin.address()).memory("capacity = \"32MiB\"\nmax_object = \"4MiB\"").start().await;
+        let (_connection, download) = edge.open("/x").await;
+        assert_eq!(download.drain().await, (mebibytes * MIB, true), "{why}");
+        assert_bounded(&edge, 32 * MIB);
+    }
+}
+
+#[tokio::test]
+async fn a_large_upload_passes_in_bounded_memory() {
+    const SIZE: usize = 128 * 1024 * 1024;
+    let origin = Origin::serve(|asked| ok(asked.body.len().to_string())).await;
+    let edge = before(origin.address()).server("max_body = \"1GiB\"").memory("capacity = \"16MiB\"").start().await;
+    let reply = edge.send(crate::support::wire::ask("PUT", "/x"), vec![b'x'; SIZE]).await;
+    assert_eq!(reply.text(), SIZE.to_string());
+    assert_bounded(&edge, 16 * MIB);
+}
+
+#[tokio::test]
+async fn what_is_larger_than_max_object_is_streamed_and_not_stored() {
+    let sizes = [(4096, true, "just fits"), (4097, false, "one byte too many")];
+    for with_length in [true, false] {
+        let origin = Origin::serve(move |asked| {
+            let size: usize = asked.target.trim_start_matches('/').parse().expect("the target is a size");
+            if with_length {
+                return ok(vec![b'x'; size]).fresh(60);
+            }
+            let (pieces, told) = streamed();
+            tokio::spawn(async move {
+                for _ in 0..size {
+                    pieces.send("x").await;
+                }
+            });
+            told.fresh(60)
+        })
+        .await;
+        let edge = before(origin.address()).memory("max_object = \"4KiB\"").start().await;
+        for (size, stored, why) in sizes {
+            let target = format!("/{size}");
+            let first = edge.get(&target).await;
+            assert_eq!((first.body.len(), first.broken), (size, false), "{why}, length known: {with_length}");
+            let again = edge.get(&target).await;
+            assert_eq!(again.body.len(), size, "{why}, length known: {with_length}");
+            assert_eq!(again.cache().is_fresh_hit(), stored, "{why}, length known: {with_length}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_clients_of_one_large_body_share_it() {
+    const CLIENTS: usize = 50;
+    let origin = giant(8, true, "max-age=60").await;
+    let edge = before(origin.address()).memory("capacity = \"32MiB\"\nmax_object = \"16MiB\"").start().await;
+    let downloads = join_all((0..CLIENTS).map(|_| async {
+        let (connection, download) = edge.open("/x").await;
+        let outcome = download.drain().await;
+        drop(connection);
+        outcome
+    }))
+    .await;
+    for outcome in downloads {
+        assert_eq!(outcome, (8 * MIB, true));
+    }
+    assert_eq!(origin.hits(), 1);
+    assert_bounded(&edge, 32 * MIB);
+    eventually("the stored response", async || edge.get("/x").await.cache().is_fresh_hit().then_some(())).await;
+}
