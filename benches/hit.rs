@@ -76,7 +76,7 @@ fn entry(ledger: &Ledger, clock: &Clock) -> Entry {
         url: UrlScope(0),
         stamp: ledger.stamp(),
     };
-    Entry::new(head, StoredBody::from_bytes(Bytes::from(vec![b'x'; 1024])), None, None)
+    Entry::new(head, StoredBody::from_bytes(Bytes::from(vec![b'x'; 1024])), None)
 }
 
 fn serve() -> Serve {

@@ -207,11 +207,11 @@ impl Node {
 
     /// Ends what runs behind the clients' backs.
     async fn wind_up(self) {
+        self.origins.stop.cancel();
         self.shared.tasks.close();
         if tokio::time::timeout(LAST_FILLS, self.shared.tasks.wait()).await.is_err() {
             tracing::debug!(fills = self.shared.tasks.len(), "what is still being fetched is given up");
         }
-        self.origins.stop.cancel();
         self.shared.telemetry.close();
     }
 }

@@ -20,15 +20,14 @@ const OVERHEAD: u64 = 700;
 /// Bytes that one field costs beyond its name and value.
 const FIELD_OVERHEAD: u64 = 80;
 
-/// A stored response: a head, its body, and what is known of its use.
+/// A stored response: a head, its body, and what is known of its use. Trailers go to those who read the body as it
+/// arrives, and are not kept (RFC 9110 §6.5.1 lets a recipient discard them).
 #[derive(Debug)]
 pub struct Entry {
     /// All but the body.
     pub head: Head,
     /// The body, or the part of it that is stored.
     pub body: StoredBody,
-    /// Fields that came after the body.
-    pub trailers: Option<HeaderMap>,
     /// Which part of the representation the body is; `None`: all of it.
     pub part: Option<Part>,
     /// The ledger's position at which it was last found alive, plus one; zero: never looked at.
@@ -87,9 +86,9 @@ pub struct Part {
 
 impl Entry {
     /// A stored response, not looked at yet.
-    pub fn new(head: Head, body: StoredBody, trailers: Option<HeaderMap>, part: Option<Part>) -> Self {
+    pub fn new(head: Head, body: StoredBody, part: Option<Part>) -> Self {
         let used_at = AtomicU64::new(head.received_at.as_millis());
-        Self { head, body, trailers, part, alive_at: AtomicU64::new(0), used_at }
+        Self { head, body, part, alive_at: AtomicU64::new(0), used_at }
     }
 
     /// How it stands with the purges that `ledger` knows. One comparison, while nothing new is known.
@@ -135,7 +134,6 @@ impl Entry {
             + self.body.pieces().len() as u64 * 32
             + fields(&head.headers)
             + fields(&head.hidden)
-            + self.trailers.as_ref().map_or(0, fields)
             + head.selecting.weight() as u64
             + tags
     }
@@ -166,6 +164,6 @@ impl Entry {
             head.headers.remove(CONTENT_RANGE);
         }
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-        Some(Self::new(head, body, None, (!is_whole).then_some(part)))
+        Some(Self::new(head, body, (!is_whole).then_some(part)))
     }
 }

@@ -296,7 +296,7 @@ mod tests {
             url: UrlScope(0),
             stamp: Stamp::default(),
         };
-        Arc::new(Entry::new(head, StoredBody::from_bytes(Bytes::copy_from_slice(body.as_bytes())), None, part))
+        Arc::new(Entry::new(head, StoredBody::from_bytes(Bytes::copy_from_slice(body.as_bytes())), part))
     }
 
     fn memory(capacity: u64) -> Arc<Memory> {

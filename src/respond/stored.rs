@@ -12,7 +12,7 @@ use crate::body::stored::{Cursor, Section};
 use crate::cache::entry::{Entry, Head};
 use crate::policy::conditional::{self, Condition};
 use crate::policy::outcome::Outcome;
-use crate::policy::range::{self, Wanted};
+use crate::policy::range::{self, ContentRange, Wanted};
 use crate::policy::time::Timestamp;
 use crate::policy::treatment::Treatment;
 
@@ -53,7 +53,7 @@ pub fn condition(head: &Head, asked: &Asked<'_>) -> Condition {
 
 /// Which bytes the client wants of it.
 fn wanted(entry: &Entry, asked: &Asked<'_>) -> Wanted {
-    if entry.head.status != StatusCode::OK && entry.part.is_none() {
+    if !range::is_divisible(entry.head.status) && entry.part.is_none() {
         return Wanted::Whole;
     }
     range::wanted(asked.method, asked.headers, &entry.head.headers, entry.complete_length())
@@ -125,7 +125,7 @@ fn unsatisfiable(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Respons
             headers.insert(name, value.clone());
         }
     }
-    headers.insert(CONTENT_RANGE, value(format!("bytes */{}", entry.complete_length())));
+    headers.insert(CONTENT_RANGE, range::unsatisfied_range(entry.complete_length()));
     bare(StatusCode::RANGE_NOT_SATISFIABLE, headers, &entry.head, asked, outcome)
 }
 
@@ -136,7 +136,7 @@ fn partial(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome, parts: &[Range<u
     let complete = entry.complete_length();
     let stored = |part: &Range<u64>| part.start.saturating_sub(offset)..part.end.saturating_sub(offset);
     let cursor = if let [part] = parts {
-        headers.insert(CONTENT_RANGE, value(content_range(part, complete)));
+        headers.insert(CONTENT_RANGE, ContentRange::of(part, complete).to_value());
         Cursor::new(entry.body.clone(), stored(part))
     } else {
         headers.remove(CONTENT_RANGE);
@@ -155,10 +155,6 @@ fn partial(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome, parts: &[Range<u
     answer(StatusCode::PARTIAL_CONTENT, headers, ResponseBody::new(Source::Stored(cursor)))
 }
 
-fn content_range(part: &Range<u64>, complete: u64) -> String {
-    format!("bytes {}-{}/{complete}", part.start, part.end.saturating_sub(1))
-}
-
 /// RFC 9110 §14.6.
 fn part_head(boundary: &str, content_type: Option<&HeaderValue>, part: &Range<u64>, complete: u64) -> Bytes {
     let mut text = format!("\r\n--{boundary}\r\n").into_bytes();
@@ -167,7 +163,9 @@ fn part_head(boundary: &str, content_type: Option<&HeaderValue>, part: &Range<u6
         text.extend_from_slice(content_type.as_bytes());
         text.extend_from_slice(b"\r\n");
     }
-    text.extend_from_slice(format!("Content-Range: {}\r\n\r\n", content_range(part, complete)).as_bytes());
+    text.extend_from_slice(b"Content-Range: ");
+    text.extend_from_slice(ContentRange::of(part, complete).to_value().as_bytes());
+    text.extend_from_slice(b"\r\n\r\n");
     text.into()
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use tokio::sync::oneshot;
@@ -108,7 +108,7 @@ impl Fill {
 
     fn question(&self) -> Question {
         if let Some(entry) = &self.need.stored
-            && validation::has_validator(&entry.head.headers)
+            && !validation::conditions(&entry.head.headers).is_empty()
         {
             return Question::Validate(Arc::clone(entry));
         }
@@ -138,8 +138,10 @@ impl Fill {
             Question::Rest(entry) => {
                 conditional::strip(&mut headers, true);
                 headers.insert(RANGE, value(format!("bytes={}-", entry.body.len())));
-                if let Some(validator) = validation::strong_validator(&entry.head.headers) {
-                    headers.insert(IF_RANGE, validator);
+                // RFC 9110 §13.1.5: a strong validator, or none.
+                let etag = entry.head.headers.get(ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/"));
+                if let Some(etag) = etag {
+                    headers.insert(IF_RANGE, etag.clone());
                 }
             }
         }
@@ -198,7 +200,7 @@ impl Fill {
     fn freshened(&self, entry: &Arc<Entry>, update: &HeaderMap) -> Arc<Entry> {
         let headers = validation::freshen(&entry.head.all_fields(), update);
         let (head, is_admitted) = self.renewed(entry, headers, entry.head.status);
-        let fresh = Arc::new(Entry::new(head, entry.body.clone(), entry.trailers.clone(), entry.part));
+        let fresh = Arc::new(Entry::new(head, entry.body.clone(), entry.part));
         if is_admitted {
             self.shared.memory.put(&self.inquiry.key, Arc::clone(&fresh));
         } else {
@@ -214,7 +216,7 @@ impl Fill {
         let admitted = self.admit(status, &headers, received_at);
         let is_admitted = admitted.is_ok();
         let freshness =
-            admitted.unwrap_or_else(|_| Freshness { lifetime: Duration::ZERO, ..entry.head.freshness.clone() });
+            admitted.unwrap_or_else(|_| Freshness { lifetime: Duration::ZERO, ..entry.head.freshness });
         (self.head_of(status, headers, freshness, entry.head.selecting.clone(), received_at), is_admitted)
     }
 

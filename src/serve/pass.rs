@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, CONTENT_LOCATION, UPGRADE};
+use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -54,11 +54,11 @@ fn is_what_get_would_get(inquiry: &Inquiry, answer: &Answer) -> bool {
     let client = &inquiry.client;
     inquiry.method == Method::POST
         && inquiry.treatment().action == Action::Cache
-        && invalidation::is_own_location(
+        && invalidation::is_about_target(
             client.scheme.as_str(),
             &client.authority,
             inquiry.target.as_str(),
-            answer.headers.get(CONTENT_LOCATION),
+            &answer.headers,
         )
 }
 

@@ -86,14 +86,14 @@ impl Pour<'_> {
     /// Stores the response, then shows its readers the end: whoever asks again afterwards finds it.
     fn finish(&self, mut writer: Writer, last: Bytes, trailers: Option<HeaderMap>) {
         let body = writer.seal(last);
-        self.store(body, trailers.clone());
+        self.store(body);
         if let Some(lead) = self.lead {
             lead.leave_board();
         }
         writer.finish(trailers);
     }
 
-    fn store(&self, body: StoredBody, trailers: Option<HeaderMap>) {
+    fn store(&self, body: StoredBody) {
         // A purge that came while the body did: stamp and compare.
         if self.head.standing(&self.shared.ledger) == Standing::Dead {
             return;
@@ -102,7 +102,7 @@ impl Pour<'_> {
         if has_content(head.status) {
             head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        let entry = Arc::new(Entry::new(head, body, trailers, self.part));
+        let entry = Arc::new(Entry::new(head, body, self.part));
         self.shared.metrics.stores.inc();
         let memory = &self.shared.memory;
         if entry.part.is_some() {
