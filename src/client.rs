@@ -89,6 +89,11 @@ impl Interim {
         Self(Arc::new(send))
     }
 
+    /// Whether somebody else holds a clone, and may still send.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// Sends one interim response: 102, 103 or another 1xx but 101. Fields as they are to go out.
     pub fn send(&self, status: StatusCode, headers: &HeaderMap) {
         (self.0)(status, headers);

@@ -1,5 +1,61 @@
-//! 1 · From a socket to a clean request.
+//! 1 · From a socket to a clean request: listeners, deadlines, HTTP/1.1 and HTTP/2, the trust boundary, drain.
+//!
+//! [`listener::serve`] accepts; a `connection` chooses the protocol and lives under the deadlines of its `pulse`; each
+//! request passes `reception`, which has `request` judge and clean it, and hands it to the [`Handler`].
 
+mod connection;
+mod drain;
+mod interim;
+mod io;
+pub mod listener;
+mod pulse;
+mod reception;
 mod request;
 mod target;
 mod trust;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::body::request::RequestBody;
+use crate::body::response::ResponseBody;
+use crate::client::Client;
+use crate::config::settings::Server;
+use crate::telemetry::Telemetry;
+
+/// Answers clean requests. A panic of it becomes a 500.
+///
+/// The URI is in origin-form with the client's bytes, never `*`; the host is in the client's `authority`, and neither
+/// hop-by-hop fields nor untrusted forwarding fields are left. A request that may become another protocol has
+/// `Connection: upgrade`, `Upgrade`, and `hyper::upgrade::OnUpgrade` among its extensions; no other has.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// The answer under way. Dropped when the client leaves.
+    type Answer: Future<Output = Response<ResponseBody>> + Send + 'static;
+
+    /// Begins to answer.
+    fn handle(&self, request: Request<RequestBody>, client: Client) -> Self::Answer;
+}
+
+/// What every public listener shares.
+#[derive(Debug, Clone)]
+pub struct Door<H> {
+    handler: H,
+    settings: Arc<ArcSwap<Server>>,
+    telemetry: Arc<Telemetry>,
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+}
+
+impl<H: Handler> Door<H> {
+    /// Requests go to `handler`; `settings` are read anew for every connection and request, but `max_connections`, which
+    /// counts for all listeners of this door together and stays as it is now. `stop` begins to drain.
+    pub fn new(handler: H, settings: Arc<ArcSwap<Server>>, telemetry: Arc<Telemetry>, stop: CancellationToken) -> Self {
+        let places = settings.load().max_connections.clamp(1, Semaphore::MAX_PERMITS);
+        Self { handler, settings, telemetry, places: Arc::new(Semaphore::new(places)), stop }
+    }
+}

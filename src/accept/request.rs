@@ -262,7 +262,7 @@ mod tests {
             threads: 0,
             max_connections: 10,
             header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             drain_timeout: Duration::from_secs(30),
             max_header_bytes: 65_536,
             max_body: 1000,

@@ -150,7 +150,9 @@ fn node_address(node: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+    type Lines = &'static [(&'static str, &'static str)];
+
+    fn headers(lines: Lines) -> HeaderMap {
         let line = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
         lines.iter().map(line).collect()
     }
@@ -165,7 +167,7 @@ mod tests {
 
     #[test]
     fn the_client_is_the_rightmost_address_that_is_not_ours() {
-        let cases: [(&[(&'static str, &'static str)], &str, &str); 15] = [
+        let cases: [(Lines, &str, &str); 15] = [
             (&[], "10.0.0.1", "nothing said: the peer"),
             (&[("x-forwarded-for", "192.0.2.1")], "192.0.2.1", "one address"),
             (&[("x-forwarded-for", "6.6.6.6, 192.0.2.1, 10.0.0.2")], "192.0.2.1", "what stands left of it is hearsay"),
@@ -190,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_scheme_is_what_the_nearest_trusted_proxy_says() {
-        let cases: [(&[(&'static str, &'static str)], Scheme, &str); 6] = [
+        let cases: [(Lines, Scheme, &str); 6] = [
             (&[], Scheme::Http, "nothing said: the connection's"),
             (&[("x-forwarded-proto", "https")], Scheme::Https, "said"),
             (&[("x-forwarded-proto", "http, HTTPS")], Scheme::Https, "the nearest proxy's word, whatever its case"),
@@ -240,7 +242,8 @@ mod tests {
     fn an_unfit_request_id_is_replaced() {
         let long: &'static str = Box::leak("a".repeat(129).into_boxed_str());
         for id in ["", "a b", "a\tb", long] {
-            let mut found = headers(&[("x-request-id", id)]);
+            let mut found = HeaderMap::new();
+            found.insert(X_REQUEST_ID, HeaderValue::from_static(id));
             let believed = settle(&mut found, address("10.0.0.1"), Scheme::Http, &trusted());
             assert_eq!(believed.request_id, None, "{id:?}");
         }

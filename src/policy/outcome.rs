@@ -79,6 +79,8 @@ pub enum Detail {
     OriginError,
     /// The request was refused before it reached the cache.
     BadRequest,
+    /// A fault of ours.
+    InternalError,
 }
 
 impl Detail {
@@ -117,6 +119,7 @@ impl Detail {
         Self::NoOrigin,
         Self::OriginError,
         Self::BadRequest,
+        Self::InternalError,
     ];
 
     /// The word, as a token of RFC 9110 §5.6.2.
@@ -155,6 +158,7 @@ impl Detail {
             Self::NoOrigin => "no-origin",
             Self::OriginError => "origin-error",
             Self::BadRequest => "bad-request",
+            Self::InternalError => "internal-error",
         }
     }
 }

@@ -1,0 +1,213 @@
+//! What happens on one connection: which protocol it speaks, under which limits, and when it ends.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::task::TaskTracker;
+
+use super::drain::Drain;
+use super::io::{Meter, Wire};
+use super::pulse::{Limits, Pulse, Watch};
+use super::reception::Reception;
+use super::{Door, Handler};
+use crate::client::Scheme;
+use crate::config::settings::Server;
+
+/// What HTTP/2 clients send first. RFC 9113 §3.4.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The library's smallest buffer.
+const MIN_BUFFER: usize = 8 << 10;
+
+// HTTP/2, per connection: 128 streams, each with 64 KiB taken in and 256 KiB kept for sending at most. Bodies at hand are
+// shared, so that what a slow client keeps is mostly the cache's own.
+const STREAMS: u32 = 128;
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 20;
+const SEND_BUFFER: usize = 256 << 10;
+
+/// Streams that the client has reset before we looked at them, and that errors of its own made us reset: beyond this the
+/// connection ends (Rapid Reset, CVE-2023-44487; `MadeYouReset`, CVE-2025-8671).
+const PENDING_RESETS: usize = 20;
+const LOCAL_RESETS: usize = 100;
+
+/// What is known of a connection before a byte has come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts {
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) scheme: Scheme,
+}
+
+/// Serves one connection to its end: the client's, a deadline's, or the drain's.
+pub(crate) async fn run<H: Handler>(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    facts: Facts,
+    place: OwnedSemaphorePermit,
+    door: &Arc<Door<H>>,
+    drain: &Drain,
+    streams: TaskTracker,
+) {
+    let server = door.settings.load_full();
+    let pulse = Arc::new(Pulse::new(Arc::clone(&door.telemetry)));
+    let limits = Limits { head: server.header_timeout, idle: server.idle_timeout };
+    let mut watch = Watch::new(Arc::clone(&pulse), limits);
+    let meter = Meter::new(Arc::clone(&door.telemetry), place);
+    let mut talk = pin!(async {
+        let mut socket = socket;
+        let opening = tokio::select! {
+            opening = opening(&mut socket) => opening,
+            () = drain.begun() => return,
+        };
+        let Ok((prefix, is_http1)) = opening else { return };
+        let wire = TokioIo::new(Wire::new(socket, prefix, is_http1, Arc::clone(&pulse), meter));
+        let reception = Reception::new(Arc::clone(door), facts, Arc::clone(&pulse), is_http1);
+        if is_http1 {
+            speak_http1(wire, reception, &server, drain, &pulse).await;
+        } else {
+            speak_http2(wire, reception, &server, drain, streams).await;
+        }
+    });
+    let is_cut = std::future::poll_fn(|cx| {
+        if talk.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(false);
+        }
+        watch.poll(cx).map(|()| true)
+    })
+    .await;
+    if is_cut {
+        door.telemetry.metrics().connection_timeouts.inc();
+    }
+}
+
+/// Reads until it is known whether the client speaks HTTP/2; what was read, and whether it is HTTP/1.
+///
+/// # Errors
+/// The client left without a byte, or the socket failed.
+async fn opening(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<(Bytes, bool)> {
+    let mut bytes = [0; PREFACE.len()];
+    let mut length = 0;
+    while length < PREFACE.len() && bytes[..length] == PREFACE[..length] {
+        let read = socket.read(&mut bytes[length..]).await?;
+        length += read;
+        if read == 0 {
+            // Half a preface is no HTTP/1 request either: the library says so.
+            let silent = length == 0;
+            return if silent { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok((copy(&bytes[..length]), true)) };
+        }
+    }
+    let is_http1 = bytes != *PREFACE;
+    Ok((copy(&bytes[..length]), is_http1))
+}
+
+fn copy(bytes: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
+async fn speak_http1<H, I>(
+    wire: TokioIo<Wire<I>>,
+    reception: Reception<H>,
+    server: &Server,
+    drain: &Drain,
+    pulse: &Pulse,
+) where
+    H: Handler,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    // Deadlines are the pulse's: the library's timer would cost an allocation and a timer for every request, and does not
+    // tell the wait for a request from the wait for the rest of its head.
+    builder.header_read_timeout(None);
+    builder.max_header_size(server.max_header_bytes);
+    builder.max_buf_size(server.max_header_bytes.max(MIN_BUFFER));
+    // A client that closes its side while it waits has left: what only it wants is not worked on any further.
+    builder.half_close(false);
+    let connection = builder.serve_connection(wire, reception).with_upgrades();
+    let ended = drain.steer(connection, |connection| {
+        // A tunnel that is being opened ends with its own deadlines.
+        if !pulse.is_tunnel() {
+            connection.graceful_shutdown();
+        }
+    });
+    note(ended.await);
+}
+
+async fn speak_http2<H, I>(
+    wire: TokioIo<Wire<I>>,
+    reception: Reception<H>,
+    server: &Server,
+    drain: &Drain,
+    streams: TaskTracker,
+) where
+    H: Handler,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http2::Builder::new(Spawner(streams));
+    builder.timer(TokioTimer::new());
+    builder.max_concurrent_streams(STREAMS);
+    builder.initial_stream_window_size(STREAM_WINDOW);
+    builder.initial_connection_window_size(CONNECTION_WINDOW);
+    builder.max_send_buf_size(SEND_BUFFER);
+    builder.max_header_list_size(u32::try_from(server.max_header_bytes).unwrap_or(u32::MAX));
+    builder.max_pending_accept_reset_streams(PENDING_RESETS);
+    builder.max_local_error_reset_streams(LOCAL_RESETS);
+    // A client that is gone without a word is noticed while its answer waits for its window.
+    builder.keep_alive_interval(server.idle_timeout / 2);
+    builder.keep_alive_timeout(server.idle_timeout / 2);
+    let connection = builder.serve_connection(wire, reception);
+    note(drain.steer(connection, http2::Connection::graceful_shutdown).await);
+}
+
+/// Broken connections are the clients' affair: only who looks for them is told.
+fn note(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a client connection broke off");
+    }
+}
+
+/// Runs the streams of HTTP/2 connections; the listener waits for them at its end.
+#[derive(Debug, Clone)]
+struct Spawner(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Spawner
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.0.spawn(stream);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_bytes_choose_the_protocol_and_none_is_lost() {
+        let cases: [(&[u8], Option<bool>, &str); 6] = [
+            (b"GET / HTTP/1.1\r\n", Some(true), "HTTP/1"),
+            (b"P", Some(true), "a beginning that is cut off"),
+            (b"PRI * HTTP/1.1\r\n\r\n", Some(true), "a method that looks like it"),
+            (PREFACE, Some(false), "the preface"),
+            (b"\r\nGET / HTTP/1.1", Some(true), "an empty line before the request"),
+            (b"", None, "a client that leaves"),
+        ];
+        for (sent, want, why) in cases {
+            let mut socket = sent;
+            let found = opening(&mut socket).await;
+            assert_eq!(found.as_ref().ok().map(|(_, is_http1)| *is_http1), want, "{why}");
+            if let Ok((prefix, _)) = found {
+                assert_eq!([&prefix[..], socket].concat(), sent, "{why}");
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! What passes between the library and the socket: bytes counted, progress marked, 1xx slipped in, refusals spelt out.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::pulse::Pulse;
+use crate::policy::outcome::{Detail, Outcome};
+use crate::respond::error::{Problem, error};
+use crate::telemetry::Telemetry;
+
+/// Bytes counted here before they are added to the process's counters: they are shared between threads.
+const METER_BYTES: u64 = 16 << 10;
+
+/// What is read and thrown away of a request that was refused, before the connection is reset after all.
+const LINGER_BYTES: usize = 256 << 10;
+
+/// A client's socket.
+pub(crate) struct Wire<I> {
+    inner: I,
+    /// Bytes that were read to choose the protocol, and are to be read again.
+    prefix: Bytes,
+    is_http1: bool,
+    pulse: Arc<Pulse>,
+    /// The library's buffer is written out: the next byte begins a message, or a piece of one.
+    is_at_boundary: bool,
+    /// Our own bytes that go out before anything else.
+    ours: Bytes,
+    /// Bytes of the library's that `ours` stand for.
+    replaced: Option<usize>,
+    linger_left: usize,
+    meter: Meter,
+}
+
+impl<I> Wire<I> {
+    /// A socket whose first bytes, `prefix`, were already read.
+    pub(crate) fn new(inner: I, prefix: Bytes, is_http1: bool, pulse: Arc<Pulse>, meter: Meter) -> Self {
+        Self {
+            inner,
+            prefix,
+            is_http1,
+            pulse,
+            is_at_boundary: true,
+            ours: Bytes::new(),
+            replaced: None,
+            linger_left: LINGER_BYTES,
+            meter,
+        }
+    }
+}
+
+impl<I: AsyncWrite + Unpin> Wire<I> {
+    /// Writes what is ours to write. Ready with a number: so many bytes of the library's are done with already.
+    fn poll_ours(&mut self, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<Option<usize>>> {
+        if !self.is_http1 || self.pulse.is_tunnel() {
+            return Poll::Ready(Ok(None));
+        }
+        if self.is_at_boundary {
+            self.is_at_boundary = false;
+            if self.pulse.outbox.has_mail() {
+                self.ours = self.pulse.outbox.take().into();
+            } else if !self.pulse.is_in_flight() && !self.pulse.is_owed() {
+                // Nobody was asked, and nothing is left to send: the library refuses a head by itself.
+                self.replace_refusal(first);
+            }
+        }
+        ready!(self.poll_write_ours(cx))?;
+        Poll::Ready(Ok(self.replaced.take()))
+    }
+
+    fn poll_write_ours(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.ours.is_empty() {
+            let written = ready!(self.mark(|inner, ours| Pin::new(inner).poll_write(cx, ours)))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.ours.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn replace_refusal(&mut self, refusal: &[u8]) {
+        let Some(status) = refusal.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) else { return };
+        let Ok(status) = StatusCode::from_bytes(status) else { return };
+        if let Some(ours) = spell_out(status, refusal) {
+            self.pulse.expect_surplus();
+            self.meter.telemetry.metrics().malformed_heads.inc();
+            self.ours = ours;
+            self.replaced = Some(refusal.len());
+        }
+    }
+
+    /// Writes, and leaves the marks of it.
+    fn mark(&mut self, write: impl FnOnce(&mut I, &Bytes) -> Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let outcome = write(&mut self.inner, &self.ours);
+        match &outcome {
+            Poll::Ready(Ok(bytes)) => {
+                self.pulse.wrote(*bytes);
+                self.meter.wrote(*bytes);
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.pulse.blocked(),
+        }
+        outcome
+    }
+}
+
+/// The library's refusal of a head it could not read, with the fields that our errors have. Its own fields stay.
+fn spell_out(status: StatusCode, refusal: &[u8]) -> Option<Bytes> {
+    let reason = match status {
+        StatusCode::BAD_REQUEST => "the head of the request is malformed",
+        StatusCode::URI_TOO_LONG => "the target is too long",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head is larger than server.max_header_bytes",
+        _ => return None,
+    };
+    let line_end = memchr::memmem::find(refusal, b"\r\n")? + 2;
+    let outcome = Outcome::refused(Detail::BadRequest);
+    let answer = error(&Problem { status, error: "http_request_error", reason, outcome }, &HeaderMap::new());
+    let mut bytes = refusal[..line_end].to_vec();
+    // The body stays empty: the library has said so in its Content-Length.
+    for name in ["cache-control", "via", "proxy-status", "cache-status"] {
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(answer.headers().get(name)?.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(&refusal[line_end..]);
+    Some(bytes.into())
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        if this.prefix.is_empty() {
+            ready!(Pin::new(&mut this.inner).poll_read(cx, buffer))?;
+        } else {
+            let piece = this.prefix.split_to(this.prefix.len().min(buffer.remaining()));
+            buffer.put_slice(&piece);
+        }
+        let read = buffer.filled().len() - before;
+        this.meter.read(read);
+        if read > 0 && this.is_http1 {
+            this.pulse.head_bytes_came();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(done) = ready!(self.poll_ours(cx, bytes))? {
+            return Poll::Ready(Ok(done));
+        }
+        self.mark(|inner, _| Pin::new(inner).poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| &**slice);
+        if let Some(done) = ready!(self.poll_ours(cx, first))? {
+            return Poll::Ready(Ok(done));
+        }
+        self.mark(|inner, _| Pin::new(inner).poll_write_vectored(cx, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.is_http1 {
+            // The library flushes when its buffer is empty.
+            if this.ours.is_empty() && this.pulse.outbox.has_mail() {
+                if this.pulse.outbox.is_open() {
+                    this.ours = this.pulse.outbox.take().into();
+                } else {
+                    // The final head went out together with what was before it: too late for these.
+                    this.pulse.outbox.discard();
+                }
+            }
+            ready!(this.poll_write_ours(cx))?;
+            if this.pulse.outbox.is_open() {
+                this.pulse.outbox.wake_on_mail(cx.waker());
+                if this.pulse.outbox.has_mail() {
+                    // It came between the look and the registration.
+                    cx.waker().wake_by_ref();
+                }
+            }
+            this.is_at_boundary = true;
+            this.pulse.flushed();
+        }
+        Pin::new(&mut this.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let may_come_more = this.pulse.close();
+        ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+        // Unread bytes at the close make the kernel send a reset, which may overtake the answer (RFC 9112 §9.6).
+        while may_come_more && this.linger_left > 0 {
+            let mut waste = [0; 4096];
+            let mut buffer = ReadBuf::new(&mut waste);
+            let outcome = ready!(Pin::new(&mut this.inner).poll_read(cx, &mut buffer));
+            if outcome.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+            this.linger_left = this.linger_left.saturating_sub(buffer.filled().len());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Counts a connection's bytes for the process's counters, and the connection itself among those that are open.
+pub(crate) struct Meter {
+    telemetry: Arc<Telemetry>,
+    /// The connection's place among `server.max_connections`, kept by a tunnel to its end.
+    _place: OwnedSemaphorePermit,
+    read: u64,
+    written: u64,
+}
+
+impl Meter {
+    pub(crate) fn new(telemetry: Arc<Telemetry>, place: OwnedSemaphorePermit) -> Self {
+        telemetry.metrics().connections.inc();
+        telemetry.metrics().connections_accepted.inc();
+        Self { telemetry, _place: place, read: 0, written: 0 }
+    }
+
+    fn read(&mut self, bytes: usize) {
+        self.read += bytes as u64;
+        self.settle(METER_BYTES);
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        self.written += bytes as u64;
+        self.settle(METER_BYTES);
+    }
+
+    fn settle(&mut self, from: u64) {
+        if self.read + self.written >= from {
+            self.telemetry.metrics().received_bytes.inc_by(std::mem::take(&mut self.read));
+            self.telemetry.metrics().sent_bytes.inc_by(std::mem::take(&mut self.written));
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.settle(0);
+        self.telemetry.metrics().connections.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_of_the_librarys_gets_the_fields_of_ours() {
+        let refusal = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        let bytes = spell_out(status, refusal).expect("431 is spelt out");
+        let text = std::str::from_utf8(&bytes).expect("ASCII");
+        assert!(
+            text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\ncache-control: no-store\r\n"),
+            "{text}"
+        );
+        assert!(text.contains("proxy-status: larder; error=http_request_error; details="), "{text}");
+        assert!(text.ends_with("\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"), "{text}");
+    }
+}

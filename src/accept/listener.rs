@@ -1,0 +1,127 @@
+//! How do clients get in, how many at once, and how does it end?
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::task::TaskTracker;
+
+use super::connection::{self, Facts};
+use super::drain::Drain;
+use super::{Door, Handler};
+use crate::client::Scheme;
+
+/// Connections that the kernel holds for us. More than `max_connections` would take at once in a burst.
+const BACKLOG: i32 = 4096;
+
+/// How long accepting rests when it fails for want of descriptors or memory: trying at once would eat a core, and the
+/// connections that are open go on giving theirs back.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// How long the streams of cut HTTP/2 connections get to notice.
+const STREAMS_WAIT: Duration = Duration::from_secs(1);
+
+/// Why a listener could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct BindError {
+    /// The address that was asked for.
+    pub address: SocketAddr,
+    /// What the system says: in use, not ours, not allowed.
+    #[source]
+    pub source: io::Error,
+}
+
+/// Listens on `address`; port 0 lets the system choose. Needs a runtime.
+///
+/// A port whose connections are still fading out can be taken again; one that somebody listens on cannot.
+///
+/// # Errors
+/// The address is in use, not this machine's, or not allowed.
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    listen(address).map_err(|source| BindError { address, source })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Serves plain HTTP to whoever connects, until the door's `stop`; then lets what is under way finish for
+/// `server.drain_timeout`, and cuts the rest. Nothing of it runs on after this returns.
+pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>) {
+    let door = Arc::new(door);
+    let drain = Arc::new(Drain::default());
+    let streams = TaskTracker::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, peer, place) = tokio::select! {
+            () = door.stop.cancelled() => break,
+            Some(ended) = connections.join_next() => {
+                note_end(&ended, &door);
+                continue;
+            }
+            accepted = next(&listener, &door) => accepted,
+        };
+        // Answers are written whole: waiting for more would only delay them.
+        let _ = stream.set_nodelay(true);
+        let Ok(local) = stream.local_addr() else { continue };
+        let facts = Facts { peer, local, scheme: Scheme::Http };
+        let (door, drain, streams) = (Arc::clone(&door), Arc::clone(&drain), streams.clone());
+        connections.spawn(async move { connection::run(stream, facts, place, &door, &drain, streams).await });
+    }
+    // New connections are refused from here on, not left waiting.
+    drop(listener);
+    drain.begin();
+    let grace = door.settings.load().drain_timeout;
+    let finish = async {
+        while let Some(ended) = connections.join_next().await {
+            note_end(&ended, &door);
+        }
+    };
+    if tokio::time::timeout(grace, finish).await.is_err() {
+        tracing::warn!(connections = connections.len(), "server.drain_timeout is over; connections are cut");
+    }
+    connections.shutdown().await;
+    streams.close();
+    let _ = tokio::time::timeout(STREAMS_WAIT, streams.wait()).await;
+}
+
+/// The next connection, once there is a place for it: others wait in the kernel's queue.
+async fn next<H>(listener: &TcpListener, door: &Door<H>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    let place = Arc::clone(&door.places).acquire_owned().await.expect("the places are never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => return (stream, peer, place),
+            // The client has already left: the next one is waiting.
+            Err(error) if is_of_one_client(&error) => {}
+            Err(error) => {
+                door.telemetry.metrics().accept_errors.inc();
+                tracing::warn!(%error, "accepting a connection failed");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+fn note_end<H>(ended: &Result<(), JoinError>, door: &Door<H>) {
+    if ended.as_ref().is_err_and(JoinError::is_panic) {
+        door.telemetry.metrics().panics.inc();
+    }
+}

@@ -1,0 +1,359 @@
+//! Does this connection still get anywhere, and when is it cut?
+//!
+//! The socket, the requests and their bodies leave marks here; one timer per connection looks at the marks, and is
+//! set anew only when it fires too early. A hit costs a few relaxed atomics and no timer.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::{Instant, Sleep};
+
+use super::interim::Outbox;
+use crate::telemetry::Telemetry;
+
+/// How long a connection that we have ended may go on sending. Closing at once would reset it, and the reset would
+/// overtake our last answer.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What the coarse clock may lag behind the timer's: up to a tick of a kernel at 100 Hz.
+const SLACK_MILLIS: u64 = 20;
+
+/// The marks of one connection.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    telemetry: Arc<Telemetry>,
+    /// Requests begun, ever.
+    requests: AtomicU32,
+    /// Requests begun whose answer has not been handed over whole.
+    in_flight: AtomicU32,
+    /// Of those: answers under way.
+    answering: AtomicU32,
+    /// Of those: answers that wait for their source, not for the client.
+    waiting: AtomicU32,
+    /// Pieces of answers handed over, ever.
+    pieces: AtomicU32,
+    /// A part of a request's head has come (HTTP/1.1).
+    has_head_begun: AtomicBool,
+    /// The client takes nothing more at the moment.
+    is_blocked: AtomicBool,
+    /// Bytes written, ever.
+    written: AtomicU64,
+    /// We have ended the connection and wait for the client to do so.
+    is_closing: AtomicBool,
+    /// The last request had a body, or a head that made no sense: more of it may be on its way.
+    has_surplus: AtomicBool,
+    /// Bytes of an answer have been handed over since the last flush.
+    is_owed: AtomicBool,
+    /// The connection is a tunnel now: nothing on it is HTTP/1.1.
+    is_tunnel: AtomicBool,
+    /// Interim responses on their way.
+    pub(crate) outbox: Outbox,
+}
+
+/// What a connection is doing, with what tells one such state from the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    /// A handler works, or a body waits for its source: they have deadlines of their own.
+    Working,
+    /// Waits for a whole head.
+    Head(u32),
+    /// Waits for the next request.
+    Idle(u32),
+    /// The socket takes no more bytes.
+    Blocked(u64),
+    /// Every answer under way could go on, but the client's windows are closed (HTTP/2).
+    Stalled(u32),
+    /// Ended by us.
+    Closing,
+}
+
+impl Pulse {
+    /// The pulse of a new connection.
+    pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self {
+            telemetry,
+            requests: AtomicU32::new(0),
+            in_flight: AtomicU32::new(0),
+            answering: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            pieces: AtomicU32::new(0),
+            has_head_begun: AtomicBool::new(false),
+            is_blocked: AtomicBool::new(false),
+            written: AtomicU64::new(0),
+            is_closing: AtomicBool::new(false),
+            has_surplus: AtomicBool::new(false),
+            is_owed: AtomicBool::new(false),
+            is_tunnel: AtomicBool::new(false),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Where this connection's requests are counted.
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// A request's head is complete.
+    pub(crate) fn begin(self: &Arc<Self>, has_body: bool) -> InFlight {
+        self.requests.fetch_add(1, Relaxed);
+        self.in_flight.fetch_add(1, Relaxed);
+        self.has_head_begun.store(false, Relaxed);
+        self.has_surplus.store(has_body, Relaxed);
+        InFlight { pulse: Arc::clone(self), is_answering: false, is_waiting: false }
+    }
+
+    /// Whether bytes of an answer are handed over and not flushed.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.is_owed.load(Relaxed)
+    }
+
+    pub(crate) fn flushed(&self) {
+        self.is_owed.store(false, Relaxed);
+    }
+
+    /// Whether a request is being worked on or answered.
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0
+    }
+
+    /// Bytes came while no request was under way: they begin a head.
+    pub(crate) fn head_bytes_came(&self) {
+        if !self.is_in_flight() {
+            self.has_head_begun.store(true, Relaxed);
+        }
+    }
+
+    pub(crate) fn wrote(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Relaxed);
+        self.is_blocked.store(false, Relaxed);
+    }
+
+    pub(crate) fn blocked(&self) {
+        self.is_blocked.store(true, Relaxed);
+    }
+
+    pub(crate) fn expect_surplus(&self) {
+        self.has_surplus.store(true, Relaxed);
+    }
+
+    /// We end the connection. Whether the client may still be sending, and must be read out.
+    pub(crate) fn close(&self) -> bool {
+        self.is_closing.store(true, Relaxed);
+        self.is_blocked.store(false, Relaxed);
+        self.has_surplus.load(Relaxed)
+    }
+
+    pub(crate) fn become_tunnel(&self) {
+        self.is_tunnel.store(true, Relaxed);
+    }
+
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.is_tunnel.load(Relaxed)
+    }
+
+    fn doing(&self) -> Doing {
+        let in_flight = self.in_flight.load(Relaxed);
+        let requests = self.requests.load(Relaxed);
+        if self.is_closing.load(Relaxed) {
+            Doing::Closing
+        } else if self.is_blocked.load(Relaxed) {
+            Doing::Blocked(self.written.load(Relaxed))
+        } else if in_flight == 0 && (requests == 0 || self.has_head_begun.load(Relaxed)) {
+            Doing::Head(requests)
+        } else if in_flight == 0 {
+            Doing::Idle(requests)
+        } else if self.answering.load(Relaxed) == in_flight && self.waiting.load(Relaxed) == 0 {
+            Doing::Stalled(self.pieces.load(Relaxed))
+        } else {
+            Doing::Working
+        }
+    }
+}
+
+/// A request under way, from its head to the end of its answer, counted in its connection's pulse.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pulse: Arc<Pulse>,
+    is_answering: bool,
+    is_waiting: bool,
+}
+
+impl InFlight {
+    pub(crate) fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+
+    /// The head of the final answer is there: no interim response may follow.
+    pub(crate) fn answered(&mut self) {
+        self.is_answering = true;
+        self.pulse.answering.fetch_add(1, Relaxed);
+        self.pulse.outbox.close();
+        self.pulse.is_owed.store(true, Relaxed);
+    }
+
+    /// A piece of the answer is there.
+    pub(crate) fn piece(&mut self) {
+        self.pulse.pieces.fetch_add(1, Relaxed);
+        self.pulse.is_owed.store(true, Relaxed);
+        self.set_waiting(false);
+    }
+
+    /// The answer waits for its source.
+    pub(crate) fn set_waiting(&mut self, is_waiting: bool) {
+        if self.is_waiting != is_waiting {
+            self.is_waiting = is_waiting;
+            let count = &self.pulse.waiting;
+            if is_waiting {
+                count.fetch_add(1, Relaxed)
+            } else {
+                count.fetch_sub(1, Relaxed)
+            };
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.set_waiting(false);
+        self.pulse.is_owed.store(true, Relaxed);
+        if self.is_answering {
+            self.pulse.answering.fetch_sub(1, Relaxed);
+        }
+        self.pulse.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The deadlines of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// For a whole head: `server.header_timeout`.
+    pub(crate) head: Duration,
+    /// Between requests, and for every progress in writing: `server.idle_timeout`.
+    pub(crate) idle: Duration,
+}
+
+impl Limits {
+    fn of(&self, doing: Doing) -> Option<Duration> {
+        match doing {
+            Doing::Working => None,
+            Doing::Head(_) => Some(self.head),
+            Doing::Idle(_) | Doing::Blocked(_) | Doing::Stalled(_) => Some(self.idle),
+            Doing::Closing => Some(LINGER),
+        }
+    }
+}
+
+/// Watches a pulse. Ready when a deadline has passed.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pulse: Arc<Pulse>,
+    limits: Limits,
+    doing: Doing,
+    /// When it began to do that; coarse milliseconds.
+    since: u64,
+    timer: Pin<Box<Sleep>>,
+    /// When the timer fires; `None` where it has fired.
+    armed: Option<u64>,
+}
+
+impl Watch {
+    pub(crate) fn new(pulse: Arc<Pulse>, limits: Limits) -> Self {
+        let doing = pulse.doing();
+        Self {
+            pulse,
+            limits,
+            doing,
+            since: coarse_now(),
+            timer: Box::pin(tokio::time::sleep(limits.head)),
+            armed: None,
+        }
+    }
+
+    /// Call this after every poll of the connection.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let doing = self.pulse.doing();
+        let mut now = coarse_now();
+        if doing != self.doing {
+            (self.doing, self.since) = (doing, now);
+        }
+        let Some(limit) = self.limits.of(doing) else { return Poll::Pending };
+        let deadline = self.since.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        loop {
+            match self.armed {
+                // The timer fires before the deadline; then it is looked at again.
+                Some(armed) if armed <= deadline => {
+                    if now.saturating_add(SLACK_MILLIS) < armed {
+                        return Poll::Pending;
+                    }
+                }
+                _ => {
+                    let left = Duration::from_millis(deadline.saturating_sub(now).max(1));
+                    let at = Instant::now();
+                    self.timer.as_mut().reset(at.checked_add(left).unwrap_or(at + Duration::from_hours(24)));
+                    self.armed = Some(deadline);
+                }
+            }
+            ready!(self.timer.as_mut().poll(cx));
+            self.armed = None;
+            now = coarse_now();
+            if now >= deadline {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+/// Milliseconds of a clock that never goes back, for a fifth of the cost of an exact one.
+fn coarse_now() -> u64 {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_connection_does_follows_from_its_marks() {
+        let pulse = Arc::new(Pulse::new(Telemetry::silent()));
+        assert_eq!(pulse.doing(), Doing::Head(0), "a new connection owes a head");
+        let mut request = pulse.begin(false);
+        assert_eq!(pulse.doing(), Doing::Working, "a handler works");
+        request.answered();
+        assert_eq!(pulse.doing(), Doing::Stalled(0), "an answer that nobody takes");
+        request.piece();
+        assert_eq!(pulse.doing(), Doing::Stalled(1), "progress is a new state");
+        request.set_waiting(true);
+        assert_eq!(pulse.doing(), Doing::Working, "the source is slow, not the client");
+        pulse.blocked();
+        assert_eq!(pulse.doing(), Doing::Blocked(0), "the socket is full");
+        pulse.wrote(7);
+        drop(request);
+        assert_eq!(pulse.doing(), Doing::Idle(1), "between requests");
+        pulse.head_bytes_came();
+        assert_eq!(pulse.doing(), Doing::Head(1), "the next head has begun");
+        pulse.close();
+        assert_eq!(pulse.doing(), Doing::Closing);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_does_nothing_is_cut_and_one_that_works_is_not() {
+        let limits = Limits { head: Duration::from_millis(30), idle: Duration::from_millis(60) };
+        let pulse = Arc::new(Pulse::new(Telemetry::silent()));
+        let mut watch = Watch::new(Arc::clone(&pulse), limits);
+        let begun = std::time::Instant::now();
+        std::future::poll_fn(|cx| watch.poll(cx)).await;
+        assert!(begun.elapsed() >= Duration::from_millis(20), "not before its time: {:?}", begun.elapsed());
+
+        let request = pulse.begin(false);
+        let working = tokio::time::timeout(Duration::from_millis(120), std::future::poll_fn(|cx| watch.poll(cx)));
+        assert!(working.await.is_err(), "work has no deadline here");
+        drop(request);
+        std::future::poll_fn(|cx| watch.poll(cx)).await;
+    }
+}
