@@ -13,12 +13,14 @@ mod lint;
 mod located;
 mod quantity;
 mod read;
+pub mod reload;
 mod restart;
 mod schema;
 pub mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +42,13 @@ pub struct Loaded {
     pub settings: Settings,
     /// What the operator should know of it; no errors.
     pub warnings: Findings,
+    /// What the text was, for [`reload`].
+    fingerprint: u64,
+}
+
+/// A number that is another one for another text, as far as a reload is concerned.
+fn fingerprint(text: &[u8]) -> u64 {
+    foldhash::quality::FixedState::default().hash_one(text)
 }
 
 /// Where the configuration comes from: a file, and flags that count more than it.
@@ -84,7 +93,11 @@ impl Source {
             lint::lint(&reading.file, &settings, &mut findings);
         }
         findings.sort();
-        if findings.has_errors() { Err(findings) } else { Ok(Loaded { settings, warnings: findings }) }
+        if findings.has_errors() {
+            Err(findings)
+        } else {
+            Ok(Loaded { settings, warnings: findings, fingerprint: fingerprint(text.as_bytes()) })
+        }
     }
 
     fn lay_flags_over(&self, reading: &mut Reading, findings: &mut Findings) {

@@ -1,0 +1,95 @@
+//! The command line: one file a command, and no decisions.
+
+mod check;
+mod completions;
+mod serve;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// The exit code of a usage or configuration error; 1 is a failure (`ExitCode::FAILURE`).
+const UNUSABLE: u8 = 2;
+
+/// An HTTP edge cache that you put in front of an origin.
+#[derive(Debug, Parser)]
+#[command(
+    name = "larder",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  larder serve --origin http://127.0.0.1:3000
+  larder serve --config /etc/larder/proxy.toml
+  larder check --strict
+  larder serve --help"
+)]
+struct Larder {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Arguments),
+    Check(check::Arguments),
+    Completions(completions::Arguments),
+}
+
+/// Reads the command line and does what it says.
+///
+/// Exit codes: 0 success, 1 failure, 2 a usage or configuration error.
+pub fn main() -> ExitCode {
+    let done = match Larder::parse().command {
+        Command::Serve(arguments) => serve::serve(arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Completions(arguments) => completions::completions(&arguments, &mut Larder::command()),
+    };
+    done.unwrap_or_else(|error| {
+        say(&format!("error: {error:#}\n"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Tells a person something, on standard error: standard output is for what a program reads.
+fn say(text: &str) {
+    // Nobody is left to be told that nobody listens.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Prints a result. A reader that has gone away (`| head`) is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether what is said on standard error may have colours: a terminal that knows them, and no `NO_COLOR`.
+fn has_colour() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+    io::stderr().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Larder::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        let larder = Larder::command();
+        for command in larder.get_subcommands().chain([&larder]) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("larder "), "{} has no examples", command.get_name());
+        }
+    }
+}
