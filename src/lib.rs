@@ -52,33 +52,6 @@ pub mod config;
 pub mod node;
 pub mod origin;
 pub mod policy;
-            Self::Configuration(_) => 2,
-            Self::Failed(_) => 1,
-        match self {
-        }
-    #[error("cannot serve")]
-    #[error("the configuration cannot be used")]
-    /// Something failed (an address in use, a name that cannot be resolved).
-    /// The exit code of the process: 2 for the configuration, 1 for a failure.
-    /// What is configured cannot be used (a certificate, a file that it names).
-    Configuration(#[source] body::BoxError),
-    Failed(#[source] body::BoxError),
-    Ok(())
-    drop((source, loaded));
-    pub fn exit_code(&self) -> u8 {
-    stop.cancelled().await;
-    }
-#[derive(Debug, thiserror::Error)]
-///
-/// # Errors
-/// Serves by `loaded` until `stop`, then drains. `source` is what a reload reads again.
-/// When it cannot begin.
-/// Why [`run`] did not begin, or did not go on.
-impl RunError {
-pub async fn run(source: config::Source, loaded: config::Loaded, stop: CancellationToken) -> Result<(), RunError> {
-pub enum RunError {
 pub mod respond;
 pub mod serve;
 pub mod telemetry;
-use tokio_util::sync::CancellationToken;
-}

@@ -22,9 +22,9 @@ use crate::cache::ledger::Ledger;
 use crate::cache::memory::{Limits, Memory};
 use crate::client::Client;
 use crate::clock::Clock;
-use crate::config::reload::{Change, Watcher};
+use crate::config::reload::{Trigger, Watcher};
 use crate::config::settings::{AccessLog, Settings};
-use crate::config::{Loaded, Source, restart};
+use crate::config::{Loaded, Source, needs_restart};
 use crate::origin::{self, Context, Origins, StartError};
 use crate::policy::route::Rules;
 use crate::serve::{self, Answer, Serve, Shared, Site};
@@ -42,15 +42,21 @@ pub enum RunError {
     /// The access log cannot be opened.
     #[error("cannot open the access log (telemetry.access_log_file)")]
     AccessLog(#[source] io::Error),
+    /// SIGHUP cannot be taken.
+    #[error("signals cannot be taken")]
+    Signals(#[source] io::Error),
     /// The origins cannot be set up.
     #[error(transparent)]
     Origins(#[from] StartError),
 }
 
 impl RunError {
-    /// Whether the configuration is at fault, rather than the state of the machine.
-    pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Origins(_))
+    /// What the process ends with: 2 where the configuration is at fault, 1 where the machine is.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Origins(_) => 2,
+            Self::Listen(_) | Self::AccessLog(_) | Self::Signals(_) => 1,
+        }
     }
 }
 
@@ -62,13 +68,13 @@ impl RunError {
 ///
 /// An address in use, an origin's name that does not resolve, an access log that cannot be written.
 pub async fn run(source: Source, loaded: Loaded, stop: CancellationToken) -> Result<(), RunError> {
-    let settings = loaded.settings;
+    let settings = &loaded.settings;
     let mut public = Vec::new();
     for address in &settings.server.listen {
         public.push(listener::bind(*address)?);
     }
     let admin = listener::bind(settings.admin.listen)?;
-    let node = Node::start(settings, &stop).await?;
+    let node = Node::start(settings.clone(), &stop).await?;
     let mut serving = JoinSet::new();
     for listener in public {
         say_address("listening on", listener.local_addr());
@@ -77,7 +83,8 @@ pub async fn run(source: Source, loaded: Loaded, stop: CancellationToken) -> Res
     say_address("admin listening on", admin.local_addr());
     let ended = CancellationToken::new();
     let admin = tokio::spawn(admin::serve(admin, node.admin(&stop), ended.clone()));
-    let reload = tokio::spawn(node.clone().follow(source, ended.clone()));
+    let watcher = Watcher::start(&source, &loaded, &node.shared.tasks, ended.clone()).map_err(RunError::Signals)?;
+    let reload = tokio::spawn(node.clone().follow(source, watcher));
     stop.cancelled().await;
     tracing::info!("draining: no new connections; what is under way gets server.drain_timeout");
     while serving.join_next().await.is_some() {}
@@ -149,15 +156,10 @@ impl Node {
         Ok(Self { shared, origins, door, server, settings, registry: Arc::new(registry) })
     }
 
-    /// Takes changes of the configuration over until `ended`.
-    async fn follow(self, source: Source, ended: CancellationToken) {
-        let mut watcher = Watcher::start(source.file.as_deref());
-        loop {
-            let change = tokio::select! {
-                () = ended.cancelled() => return,
-                change = watcher.changed() => change,
-            };
-            if change == Change::Signal {
+    /// Takes changes of the configuration over until watching ends.
+    async fn follow(self, source: Source, mut watcher: Watcher) {
+        while let Some(trigger) = watcher.next().await {
+            if trigger == Trigger::Signal {
                 self.shared.telemetry.reopen();
             }
             self.reload(&source).await;
@@ -185,7 +187,7 @@ impl Node {
                 return tracing::error!("the configuration was not taken over: {error}");
             }
         };
-        for key in restart::needs_restart(&old, &loaded.settings) {
+        for key in needs_restart(&old, &loaded.settings) {
             tracing::warn!("{key} has changed: it takes a restart to act");
         }
         self.shared.site.store(Arc::new(site));

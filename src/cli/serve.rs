@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{UNUSABLE, has_colour, say};
 use crate::config::settings::OriginUrl;
 use crate::config::{self, Environment, Loaded, Source};
+use crate::telemetry::diagnostics;
 
 /// Runs the proxy.
 ///
@@ -54,6 +55,7 @@ pub(super) fn serve(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     };
     say(&loaded.warnings.render(has_colour()));
+    diagnostics::init(&loaded.settings.telemetry.log).context("telemetry.log cannot be used")?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if loaded.settings.server.threads > 0 {
         runtime.worker_threads(loaded.settings.server.threads);
@@ -74,7 +76,7 @@ async fn until_stopped(source: Source, loaded: Loaded) -> anyhow::Result<ExitCod
         }
     };
     tokio::select! {
-        ended = crate::run(source, loaded, stop) => match ended {
+        ended = crate::node::run(source, loaded, stop) => match ended {
             Ok(()) => Ok(ExitCode::SUCCESS),
             Err(error) => {
                 let code = ExitCode::from(error.exit_code());
