@@ -176,10 +176,6 @@ impl Node {
                 return tracing::error!("the configuration is wrong and was not taken over:\n{findings}");
             }
         };
-        let old = self.settings.load();
-        if *old.as_ref() == loaded.settings {
-            return;
-        }
         let site = match site(&loaded.settings, Some(&self.shared.site.load().origins), &self.origins).await {
             Ok(site) => site,
             Err(error) => {
@@ -187,7 +183,7 @@ impl Node {
                 return tracing::error!("the configuration was not taken over: {error}");
             }
         };
-        for key in needs_restart(&old, &loaded.settings) {
+        for key in needs_restart(&self.settings.load(), &loaded.settings) {
             tracing::warn!("{key} has changed: it takes a restart to act");
         }
         self.shared.site.store(Arc::new(site));

@@ -36,7 +36,6 @@ pub fn respond(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<
     let head = &entry.head;
     match condition(head, asked) {
         Condition::NotModified => return not_modified(head, asked, outcome),
-        Condition::Failed => return bare(StatusCode::PRECONDITION_FAILED, HeaderMap::new(), head, asked, outcome),
         Condition::Proceed => {}
     }
     match wanted(entry, asked) {

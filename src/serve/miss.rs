@@ -179,7 +179,7 @@ fn streamed(
     let asked = inquiry.asked(shared.clock.now());
     match stored::condition(head, &asked) {
         Condition::NotModified => stored::not_modified(head, &asked, outcome),
-        Condition::Proceed | Condition::Failed => stored::streaming(head, &asked, outcome, body),
+        Condition::Proceed => stored::streaming(head, &asked, outcome, body),
     }
 }
 
