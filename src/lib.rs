@@ -1,6 +1,7 @@
 //! Larder, an HTTP edge cache.
 
 pub mod accept;
+pub mod admin;
 pub mod body;
 pub mod client;
 pub mod clock;
