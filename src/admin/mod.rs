@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -20,6 +21,8 @@ use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use crate::config::settings::Settings;
 
 /// Connections at once: an operator and a few scrapers; more wait in the kernel's queue.
 const CONNECTIONS: usize = 64;
@@ -52,26 +55,29 @@ pub enum Readiness {
 
 /// What the listener answers from.
 pub struct Office {
-    token: String,
+    settings: Arc<ArcSwap<Settings>>,
     registry: Registry,
     readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
 }
 
 impl Office {
-    /// `token` empty: no question asked, which the configuration allows on loopback only.
+    /// The token is read anew for every request; an empty one asks no question, which the configuration allows on
+    /// loopback only.
     pub fn new(
-        token: String,
+        settings: Arc<ArcSwap<Settings>>,
         registry: Registry,
         readiness: impl Fn() -> Readiness + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { token, registry, readiness: Box::new(readiness) })
+        Arc::new(Self { settings, registry, readiness: Box::new(readiness) })
     }
 
     /// Answers one request; bodies are not looked at.
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         let is_open = matches!(path, "/healthz" | "/readyz");
-        if !is_open && !self.token.is_empty() && !token::is_carried(request.headers(), &self.token) {
+        let settings = self.settings.load();
+        let token = &settings.admin.token;
+        if !is_open && !token.is_empty() && !token::is_carried(request.headers(), token) {
             let mut refusal = json(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong");
             refusal.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             return refusal;
@@ -180,7 +186,10 @@ mod tests {
         let counter = Counter::<u64>::default();
         counter.inc();
         registry.register("larder_tests", "Tests", counter);
-        Office::new(token.to_owned(), registry, move || readiness)
+        let url = crate::config::parse_origin_url("http://127.0.0.1:3000").expect("a URL");
+        let mut settings = crate::config::from_origin(url);
+        token.clone_into(&mut settings.admin.token);
+        Office::new(Arc::new(ArcSwap::from_pointee(settings)), registry, move || readiness)
     }
 
     fn ask(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<()> {
