@@ -1,1 +1,3 @@
 //! The whole of Larder over real sockets.
+
+mod cli;
