@@ -16,7 +16,7 @@ use larder::cache::ledger::{Ledger, UrlScope};
 use larder::cache::memory::{Limits, Memory};
 use larder::client::{Client, RequestId, Scheme};
 use larder::clock::Clock;
-use larder::origin::Origins;
+use larder::origin::{Context, Origins};
 use larder::policy::freshness::Freshness;
 use larder::policy::key::KeyBuffer;
 use larder::policy::route::Rules;
@@ -79,6 +79,17 @@ fn entry(ledger: &Ledger, clock: &Clock) -> Entry {
     Entry::new(head, StoredBody::from_bytes(Bytes::from(vec![b'x'; 1024])), None)
 }
 
+fn no_origins() -> Origins {
+    let context = Context {
+        clock: Clock::System,
+        metrics: larder::origin::Metrics::register(&mut Registry::default()),
+        tasks: TaskTracker::new(),
+        stop: CancellationToken::new(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(Origins::start(&[], None, &context)).expect("none to start")
+}
+
 fn serve() -> Serve {
     let (clock, ledger) = (Clock::System, Ledger::new());
     let memory = Memory::new(Limits { capacity: 1 << 30, max_object: 1 << 20, max_variants: 32 });
@@ -89,7 +100,7 @@ fn serve() -> Serve {
     }
     let site = Site {
         rules: Rules::compile(Vec::new(), &[]),
-        origins: Origins::none(),
+        origins: no_origins(),
         tag_headers: Vec::new(),
         expose_hidden: false,
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
+use http::Request;
 use prometheus_client::registry::Registry;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,16 +14,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::accept::listener::{self, BindError};
 use crate::accept::{Door, Handler};
-use crate::admin;
+use crate::admin::{self, Office, Readiness};
 use crate::body::request::RequestBody;
-use crate::body::response::ResponseBody;
 use crate::cache::flight::Flights;
 use crate::cache::ledger::Ledger;
 use crate::cache::memory::{Limits, Memory};
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::config::reload::{Trigger, Watcher};
-use crate::config::settings::{AccessLog, Settings};
+use crate::config::settings::{AccessLog, Server, Settings};
 use crate::config::{Loaded, Source, needs_restart};
 use crate::origin::{self, Context, Origins, StartError};
 use crate::policy::route::Rules;
@@ -74,15 +73,16 @@ pub async fn run(source: Source, loaded: Loaded, stop: CancellationToken) -> Res
         public.push(listener::bind(*address)?);
     }
     let admin = listener::bind(settings.admin.listen)?;
-    let node = Node::start(settings.clone(), &stop).await?;
+    let mut registry = Registry::default();
+    let node = Node::start(settings.clone(), &mut registry, &stop).await?;
     let mut serving = JoinSet::new();
     for listener in public {
-        say_address("listening on", listener.local_addr());
+        say_address("listening on", &listener.local_addr());
         serving.spawn(listener::serve(listener, node.door.clone()));
     }
-    say_address("admin listening on", admin.local_addr());
+    say_address("admin listening on", &admin.local_addr());
     let ended = CancellationToken::new();
-    let admin = tokio::spawn(admin::serve(admin, node.admin(&stop), ended.clone()));
+    let admin = tokio::spawn(admin::serve(admin, node.office(registry, &stop), ended.clone()));
     let watcher = Watcher::start(&source, &loaded, &node.shared.tasks, ended.clone()).map_err(RunError::Signals)?;
     let reload = tokio::spawn(node.clone().follow(source, watcher));
     stop.cancelled().await;
@@ -95,7 +95,7 @@ pub async fn run(source: Source, loaded: Loaded, stop: CancellationToken) -> Res
     Ok(())
 }
 
-fn say_address(what: &str, address: io::Result<SocketAddr>) {
+fn say_address(what: &str, address: &io::Result<SocketAddr>) {
     if let Ok(address) = address {
         tracing::info!("{what} http://{address}");
     }
@@ -116,20 +116,18 @@ struct Node {
     shared: Arc<Shared>,
     origins: Arc<Context>,
     door: Door<Serve>,
-    server: Arc<ArcSwap<crate::config::settings::Server>>,
+    server: Arc<ArcSwap<Server>>,
     settings: Arc<ArcSwap<Settings>>,
-    registry: Arc<Registry>,
 }
 
 impl Node {
-    async fn start(settings: Settings, stop: &CancellationToken) -> Result<Self, RunError> {
-        let mut registry = Registry::default();
+    async fn start(settings: Settings, registry: &mut Registry, stop: &CancellationToken) -> Result<Self, RunError> {
         let clock = Clock::System;
-        let telemetry = open_telemetry(&settings, clock.clone(), &mut registry)?;
+        let telemetry = open_telemetry(&settings, clock.clone(), registry)?;
         let tasks = TaskTracker::new();
         let origins = Arc::new(Context {
             clock: clock.clone(),
-            metrics: origin::Metrics::register(&mut registry),
+            metrics: origin::Metrics::register(registry),
             tasks: tasks.clone(),
             stop: CancellationToken::new(),
         });
@@ -145,7 +143,7 @@ impl Node {
             flights: Arc::new(Flights::new()),
             clock,
             telemetry: Arc::clone(&telemetry),
-            metrics: serve::Metrics::register(&mut registry),
+            metrics: serve::Metrics::register(registry),
             tasks,
             stop: origins.stop.clone(),
         });
@@ -153,7 +151,7 @@ impl Node {
         let serve = Serve::new(Arc::clone(&shared));
         let door = Door::new(serve, Arc::clone(&server), telemetry, stop.clone());
         let settings = Arc::new(ArcSwap::from_pointee(settings));
-        Ok(Self { shared, origins, door, server, settings, registry: Arc::new(registry) })
+        Ok(Self { shared, origins, door, server, settings })
     }
 
     /// Takes changes of the configuration over until watching ends.
@@ -193,14 +191,15 @@ impl Node {
         tracing::info!("the configuration was taken over");
     }
 
-    fn admin(&self, stop: &CancellationToken) -> admin::Admin {
+    /// What the admin listener answers from.
+    fn office(&self, registry: Registry, stop: &CancellationToken) -> Arc<Office> {
         let (shared, draining) = (Arc::clone(&self.shared), stop.clone());
-        let settings = Arc::clone(&self.settings);
-        admin::Admin {
-            registry: Arc::clone(&self.registry),
-            is_ready: Arc::new(move || !draining.is_cancelled() && shared.site.load().origins.any_up()),
-            token: Arc::new(move || settings.load().admin.token.clone()),
-        }
+        let readiness = move || match (draining.is_cancelled(), shared.site.load().origins.any_up()) {
+            (true, _) => Readiness::Draining,
+            (false, true) => Readiness::Ready,
+            (false, false) => Readiness::OriginsDown,
+        };
+        Office::new(Arc::clone(&self.settings), registry, readiness)
     }
 
     /// Ends what runs behind the clients' backs.

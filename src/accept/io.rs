@@ -35,6 +35,8 @@ pub(crate) struct Wire<I> {
     /// Bytes of the library's that `ours` stand for.
     replaced: Option<usize>,
     linger_left: usize,
+    /// The head that is being read has more than its first line.
+    has_request_line: bool,
     meter: Meter,
 }
 
@@ -50,6 +52,7 @@ impl<I> Wire<I> {
             ours: Bytes::new(),
             replaced: None,
             linger_left: LINGER_BYTES,
+            has_request_line: false,
             meter,
         }
     }
@@ -87,7 +90,11 @@ impl<I: AsyncWrite + Unpin> Wire<I> {
 
     fn replace_refusal(&mut self, refusal: &[u8]) {
         let Some(status) = refusal.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) else { return };
-        let Ok(status) = StatusCode::from_bytes(status) else { return };
+        let Ok(mut status) = StatusCode::from_bytes(status) else { return };
+        if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && !self.has_request_line {
+            // What outgrew the limit is the target alone.
+            status = StatusCode::URI_TOO_LONG;
+        }
         if let Some(ours) = spell_out(status, refusal) {
             self.pulse.expect_surplus();
             self.meter.telemetry.metrics().malformed_heads.inc();
@@ -122,7 +129,7 @@ fn spell_out(status: StatusCode, refusal: &[u8]) -> Option<Bytes> {
     let line_end = memchr::memmem::find(refusal, b"\r\n")? + 2;
     let outcome = Outcome::refused(Detail::BadRequest);
     let answer = error(&Problem { status, error: "http_request_error", reason, outcome }, &HeaderMap::new());
-    let mut bytes = refusal[..line_end].to_vec();
+    let mut bytes = format!("HTTP/1.1 {status}\r\n").into_bytes();
     // The body stays empty: the library has said so in its Content-Length.
     for name in ["cache-control", "via", "proxy-status", "cache-status"] {
         bytes.extend_from_slice(name.as_bytes());
@@ -146,8 +153,10 @@ impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
         }
         let read = buffer.filled().len() - before;
         this.meter.read(read);
-        if read > 0 && this.is_http1 {
-            this.pulse.head_bytes_came();
+        if read > 0 && this.is_http1 && !this.pulse.is_in_flight() {
+            let is_first = this.pulse.head_bytes_came();
+            let has_line = || memchr::memchr(b'\n', &buffer.filled()[before..]).is_some();
+            this.has_request_line = (this.has_request_line && !is_first) || has_line();
         }
         Poll::Ready(Ok(()))
     }

@@ -12,6 +12,8 @@ mod pulse;
 mod reception;
 mod request;
 mod target;
+#[cfg(test)]
+mod tests;
 mod trust;
 
 use std::future::Future;

@@ -121,11 +121,11 @@ impl Pulse {
         self.in_flight.load(Relaxed) > 0
     }
 
-    /// Bytes came while no request was under way: they begin a head.
-    pub(crate) fn head_bytes_came(&self) {
-        if !self.is_in_flight() {
-            self.has_head_begun.store(true, Relaxed);
-        }
+    /// Bytes came while no request was under way: they belong to a head. Whether they are its first.
+    pub(crate) fn head_bytes_came(&self) -> bool {
+        let is_first = !self.has_head_begun.load(Relaxed);
+        self.has_head_begun.store(true, Relaxed);
+        is_first
     }
 
     pub(crate) fn wrote(&self, bytes: usize) {
@@ -335,7 +335,7 @@ mod tests {
         pulse.wrote(7);
         drop(request);
         assert_eq!(pulse.doing(), Doing::Idle(1), "between requests");
-        pulse.head_bytes_came();
+        assert!(pulse.head_bytes_came() && !pulse.head_bytes_came(), "only the first bytes are the first");
         assert_eq!(pulse.doing(), Doing::Head(1), "the next head has begun");
         pulse.close();
         assert_eq!(pulse.doing(), Doing::Closing);

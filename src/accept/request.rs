@@ -41,7 +41,7 @@ pub(crate) struct Examined {
 pub(crate) enum Turned {
     /// Refused with this status.
     Away {
-        /// 400, 405, 413 or 417.
+        /// 400, 405, 413, 414 or 417.
         status: StatusCode,
         /// For the client's eyes.
         reason: &'static str,
@@ -172,6 +172,9 @@ fn normalise_target(head: &mut Parts) -> Result<(), Turned> {
         // Asterisk-form is for OPTIONS alone.
         let is_options = head.method == Method::OPTIONS;
         return Err(if is_options { Turned::Options } else { Turned::bad("the target is *") });
+    }
+    if target::is_too_long(target) {
+        return Err(Turned::Away { status: StatusCode::URI_TOO_LONG, reason: "the target is too long" });
     }
     let rooted = rooted(target);
     if let Some(reason) = target::path_fault(rooted.as_ref().unwrap_or(target)) {

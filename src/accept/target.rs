@@ -8,6 +8,9 @@ use crate::client::Scheme;
 /// The longest host that DNS can hold (253), with brackets, colon and port; longer ones name nothing.
 const MAX_AUTHORITY: usize = 262;
 
+/// The longest path and query. RFC 9110 §4.1 asks for 8000 at least; keys are kept in memory, and longer ones serve nobody.
+const MAX_TARGET: usize = 16 << 10;
+
 /// A host in lower case with its port, the scheme's default port left out. Hosts are short: no allocation.
 pub(crate) type Authority = SmallVec<[u8; 64]>;
 
@@ -56,6 +59,11 @@ fn split_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
     }
     let port = std::str::from_utf8(digits).ok()?.parse::<u16>().ok().filter(|&port| port > 0)?;
     Some((host, Some(port)))
+}
+
+/// Whether a path and query are longer than a key may be.
+pub(crate) fn is_too_long(target: &PathAndQuery) -> bool {
+    target.as_str().len() > MAX_TARGET
 }
 
 /// Why a path and query are refused, as the client is told.

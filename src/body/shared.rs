@@ -42,10 +42,8 @@ pub enum SharedBodyError {
 
 /// Makes a body of `expected` bytes, where that is known, and the one writer of it.
 pub fn shared_body(expected: Option<u64>) -> (Writer, SharedBody) {
-    let inner = Arc::new(Inner {
-        state: Mutex::new(State { expected, ..State::default() }),
-        readers_moved: Notify::new(),
-    });
+    let inner =
+        Arc::new(Inner { state: Mutex::new(State { expected, ..State::default() }), readers_moved: Notify::new() });
     (Writer { inner: Arc::clone(&inner) }, SharedBody { inner })
 }
 

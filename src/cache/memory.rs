@@ -271,12 +271,10 @@ mod tests {
 
     fn entry(body: &str, language: &'static str, part: Option<Part>) -> Arc<Entry> {
         let request = [(http::header::ACCEPT_LANGUAGE, HeaderValue::from_static(language))].into_iter().collect();
-        let headers: HeaderMap = [
-            (VARY, HeaderValue::from_static("accept-language")),
-            (ETAG, HeaderValue::from_static("\"strong\"")),
-        ]
-        .into_iter()
-        .collect();
+        let headers: HeaderMap =
+            [(VARY, HeaderValue::from_static("accept-language")), (ETAG, HeaderValue::from_static("\"strong\""))]
+                .into_iter()
+                .collect();
         let head = Head {
             status: if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK },
             selecting: vary::selecting(&headers, &request).expect("not *"),

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 ///
 /// Works both ways, on requests and on responses. `Trailer` stays: it announces fields that travel on.
 ///
-/// A field that is meant for everybody ([`is_end_to_end`]) stays even when `Connection` names it. RFC 9110 §7.6.1
+/// A field that is meant for everybody stays even when `Connection` names it. RFC 9110 §7.6.1
 /// forbids naming it; obeying would let `Connection: cache-control` turn `private` into something to be stored.
 /// Requests that try are refused before ([`names_protected_field`]).
 ///

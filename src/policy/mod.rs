@@ -4,16 +4,23 @@
 
 pub mod admission;
 mod candidates;
+pub mod conditional;
 mod directive_list;
 pub mod directives;
+pub mod entity_tag;
 pub mod freshness;
 pub mod hop;
+pub mod invalidation;
 pub mod key;
 pub mod outcome;
 pub mod pattern;
+mod preference;
+pub mod range;
 pub mod reuse;
 pub mod route;
 mod semantics;
 pub mod tag;
 pub mod time;
 pub mod treatment;
+pub mod validation;
+pub mod vary;

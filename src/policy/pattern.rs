@@ -10,6 +10,8 @@ use smallvec::SmallVec;
 pub struct PathPattern {
     /// As written.
     pub text: String,
+    /// Where its first and its last `*` stand; `None`: it has none.
+    stars: Option<(usize, usize)>,
     /// The segments before the first `**`.
     head: Vec<Segment>,
     /// For each `**`, in order, the segments that follow it.
@@ -71,7 +73,12 @@ impl PathPattern {
         if let Some(at) = text.find('?') {
             return Err(PatternError::Query(text[at..].to_owned()));
         }
-        let mut pattern = Self { text: text.to_owned(), head: Vec::new(), deep: Vec::new() };
+        let mut pattern = Self {
+            text: text.to_owned(),
+            stars: text.find('*').zip(text.rfind('*')),
+            head: Vec::new(),
+            deep: Vec::new(),
+        };
         let mut wildcard = 0;
         for segment in relative.split('/') {
             if segment == "**" {
@@ -110,17 +117,21 @@ impl PathPattern {
     /// The text before its first wildcard, up to and with the last slash in it: what every path that fits begins
     /// with. For a pattern without wildcards, that is not the whole of it: see [`PathPattern::as_literal`].
     pub fn literal_prefix(&self) -> &str {
-        let literal = self.text.find('*').map_or(self.text.as_str(), |at| &self.text[..at]);
+        let literal = self.stars.map_or(self.text.as_str(), |(first, _)| &self.text[..first]);
         literal.rfind('/').map_or("", |at| &literal[..=at])
     }
 
     /// The only path that fits, for a pattern without wildcards.
     pub fn as_literal(&self) -> Option<&str> {
-        (!self.text.contains('*')).then_some(self.text.as_str())
+        self.stars.is_none().then_some(self.text.as_str())
     }
 
     fn fit<'a>(&self, path: &'a str, capture: &mut impl FnMut(usize, &'a str)) -> bool {
-        self.walk(path, capture).is_some()
+        let Some((first, last)) = self.stars else { return self.text == path };
+        // Two comparisons settle nearly every path that does not fit.
+        path.starts_with(&self.text[..first])
+            && path.ends_with(&self.text[last + 1..])
+            && self.walk(path, capture).is_some()
     }
 
     /// Takes the head from the front, what follows the last `**` from the back, and looks for what stands between

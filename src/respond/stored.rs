@@ -52,7 +52,7 @@ pub fn condition(head: &Head, asked: &Asked<'_>) -> Condition {
 
 /// Which bytes the client wants of it.
 fn wanted(entry: &Entry, asked: &Asked<'_>) -> Wanted {
-    if !range::is_divisible(entry.head.status) && entry.part.is_none() {
+    if entry.head.status != StatusCode::OK && entry.part.is_none() {
         return Wanted::Whole;
     }
     range::wanted(asked.method, asked.headers, &entry.head.headers, entry.complete_length())

@@ -37,7 +37,11 @@ impl Failure {
 
     /// The client wants nothing but a stored response. RFC 9111 §5.2.1.7.
     pub(super) fn only_if_cached() -> Self {
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "destination_unavailable", "Nothing stored answers this request, and it asked for nothing else.")
+        Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "destination_unavailable",
+            "Nothing stored answers this request, and it asked for nothing else.",
+        )
     }
 
     /// The work on it was given up, by the end of the process or a defect.
@@ -59,8 +63,8 @@ impl Failure {
 }
 
 /// Our own answer, when the request never reached an origin.
-pub(super) fn refused(inquiry: &Inquiry, failure: Failure, detail: Detail) -> Answered {
-    answer(inquiry, &failure, Outcome::refused(detail))
+pub(super) fn refused(inquiry: &Inquiry, failure: &Failure, detail: Detail) -> Answered {
+    answer(inquiry, failure, Outcome::refused(detail))
 }
 
 /// Our own answer.

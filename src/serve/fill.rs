@@ -215,8 +215,7 @@ impl Fill {
         let received_at = self.shared.clock.now();
         let admitted = self.admit(status, &headers, received_at);
         let is_admitted = admitted.is_ok();
-        let freshness =
-            admitted.unwrap_or_else(|_| Freshness { lifetime: Duration::ZERO, ..entry.head.freshness });
+        let freshness = admitted.unwrap_or(Freshness { lifetime: Duration::ZERO, ..entry.head.freshness });
         (self.head_of(status, headers, freshness, entry.head.selecting.clone(), received_at), is_admitted)
     }
 
@@ -238,7 +237,8 @@ impl Fill {
     fn head(self, answer: Answer, reply: Waiting) {
         if let Some(entry) = &self.need.stored {
             let head = &entry.head;
-            match validation::head_effect(head.status, &head.headers, entry.body.len(), answer.status, &answer.headers) {
+            match validation::head_effect(head.status, &head.headers, entry.body.len(), answer.status, &answer.headers)
+            {
                 HeadEffect::None => {}
                 HeadEffect::Freshen => drop(self.freshened(entry, &answer.headers)),
                 HeadEffect::Invalidate => self.shared.memory.remove_entry(&self.inquiry.key, entry),
@@ -363,9 +363,11 @@ impl Fill {
         }
         let head = Arc::new(head);
         let shareable = part.is_none() && is_shareable(&head, head.received_at);
-        self.land(|| {
-            if shareable { Landing::Streaming(Arc::clone(&head), body.clone()) } else { Landing::Unshareable }
-        });
+        self.land(
+            || {
+                if shareable { Landing::Streaming(Arc::clone(&head), body.clone()) } else { Landing::Unshareable }
+            },
+        );
         if reply.is_awaited()
             && let Some(reader) = body.reader()
         {

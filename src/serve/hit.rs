@@ -24,11 +24,7 @@ pub(super) fn asked<'a>(
 }
 
 /// The answer where a stored response will do and nothing else is to be done.
-pub(super) fn try_fresh(
-    shared: &Shared,
-    key: &[u8],
-    asked: &Asked<'_>,
-) -> Option<(Response<ResponseBody>, Outcome)> {
+pub(super) fn try_fresh(shared: &Shared, key: &[u8], asked: &Asked<'_>) -> Option<(Response<ResponseBody>, Outcome)> {
     let directives = if asked.treatment.honour_client { directives_of(asked.headers) } else { None };
     match look_up::look_up(shared, key, asked, directives.as_ref()) {
         Found::Usable(Usable { entry, outcome, refresh: false }) => {

@@ -7,10 +7,10 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 
 use super::site::Site;
+use crate::body::request::RequestBody;
 use crate::cache::ledger::UrlScope;
 use crate::client::Client;
 use crate::origin::Outbound;
-use crate::body::request::RequestBody;
 use crate::policy::directives::{self, RequestDirectives};
 use crate::policy::key::{Key, KeyBuffer, normalised_target};
 use crate::policy::outcome::Detail;

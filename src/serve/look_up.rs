@@ -53,22 +53,12 @@ impl Need {
 }
 
 /// Looks `key` up for a request.
-pub(super) fn look_up(
-    shared: &Shared,
-    key: &[u8],
-    asked: &Asked<'_>,
-    directives: Option<&RequestDirectives>,
-) -> Found {
+pub(super) fn look_up(shared: &Shared, key: &[u8], asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
     let Some(variants) = shared.memory.get(key) else { return Found::Needed(Need::nothing_stored()) };
     choose(shared, &variants, asked, directives)
 }
 
-fn choose(
-    shared: &Shared,
-    variants: &Variants,
-    asked: &Asked<'_>,
-    directives: Option<&RequestDirectives>,
-) -> Found {
+fn choose(shared: &Shared, variants: &Variants, asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
     let mut need = Need::nothing_stored();
     for entry in variants.entries() {
         // Several may fit: the most recent that does, RFC 9111 §4.1.
@@ -100,7 +90,7 @@ fn judge(shared: &Shared, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Opt
     let wanted = directives.filter(|_| asked.treatment.honour_client);
     let verdict = reuse::judge(freshness, standing, wanted, asked.now);
     if entry.part.is_some() {
-        return judge_part(entry, asked, &verdict);
+        return judge_part(entry, asked, verdict);
     }
     let usable = |detail, refresh| {
         let outcome = Outcome { detail, ..Outcome::fresh_hit(freshness.ttl(asked.now)) };
@@ -122,7 +112,7 @@ fn judge(shared: &Shared, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Opt
 }
 
 /// A part answers what lies within it, while it is fresh; otherwise it may be completed.
-fn judge_part(entry: &Arc<Entry>, asked: &Asked<'_>, verdict: &Verdict) -> Found {
+fn judge_part(entry: &Arc<Entry>, asked: &Asked<'_>, verdict: Verdict) -> Found {
     let fresh = matches!(verdict, Verdict::Fresh);
     if fresh && stored::covers(entry, asked) {
         let outcome = Outcome::fresh_hit(entry.head.freshness.ttl(asked.now));

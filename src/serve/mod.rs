@@ -137,18 +137,12 @@ struct Rest {
 type Answered = (Response<ResponseBody>, Outcome);
 
 /// The life of a request that no fresh stored response answers at once.
-async fn story(
-    shared: &Arc<Shared>,
-    inquiry: Arc<Inquiry>,
-    way: Way,
-    rest: Rest,
-    exchange: &mut Exchange,
-) -> Answered {
+async fn story(shared: &Arc<Shared>, inquiry: Arc<Inquiry>, way: Way, rest: Rest, exchange: &mut Exchange) -> Answered {
     if way == Way::Deny {
-        return failure::refused(&inquiry, Failure::denied(), Detail::RuleDeny);
+        return failure::refused(&inquiry, &Failure::denied(), Detail::RuleDeny);
     }
     let Some(origin) = inquiry.origin() else {
-        return failure::refused(&inquiry, Failure::no_origin(), Detail::NoOrigin);
+        return failure::refused(&inquiry, &Failure::no_origin(), Detail::NoOrigin);
     };
     match way {
         Way::Pass(_) if is_read(&inquiry) && look_up::is_only_if_cached(&inquiry.headers) => only_if_cached(&inquiry),
@@ -180,7 +174,7 @@ async fn cached(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, exchange: &mut Exc
 }
 
 fn only_if_cached(inquiry: &Inquiry) -> Answered {
-    failure::refused(inquiry, Failure::only_if_cached(), Detail::OnlyIfCached)
+    failure::refused(inquiry, &Failure::only_if_cached(), Detail::OnlyIfCached)
 }
 
 fn is_read(inquiry: &Inquiry) -> bool {
@@ -194,6 +188,7 @@ fn conclude(mut exchange: Box<Exchange>, response: Response<ResponseBody>, outco
 }
 
 /// An answer: at hand, or on its way. The common case costs no allocation.
+#[expect(clippy::large_enum_variant, reason = "to box the answer at hand is what this type is there to avoid")]
 pub enum Answer {
     /// At hand; taken when polled.
     Ready(Option<Response<ResponseBody>>),

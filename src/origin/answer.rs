@@ -1,0 +1,214 @@
+//! What came back: is it an answer that we may pass on, and may its connection be used again?
+//!
+//! The library is lenient where a proxy must not be; see RFC 9112 §6.3 and §11.
+
+use std::time::Duration;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+
+use super::error::Malformed;
+use super::pool::IDLE_LIMIT;
+use crate::policy::hop;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// Checks the head of an answer to a `method` request, and reduces it to what is meant for others than us.
+///
+/// Returns for how long the connection may be kept idle afterwards; `None`: not at all.
+///
+/// # Errors
+///
+/// What is wrong with the answer; nothing of it may be used.
+pub(super) fn accept(head: &mut Parts, method: &Method, asked_upgrade: bool) -> Result<Option<Duration>, Malformed> {
+    let status = head.status.as_u16();
+    if status > 599 {
+        return Err(Malformed::Status(status));
+    }
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        if !asked_upgrade || !head.headers.contains_key(UPGRADE) {
+            return Err(Malformed::UnaskedUpgrade);
+        }
+        strip_upgrade(&mut head.headers);
+        return Ok(None);
+    }
+    let has_no_body =
+        method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    if has_no_body {
+        tolerate_framing(head);
+    } else {
+        check_framing(&head.headers)?;
+    }
+    let keep = keep(head);
+    hop::strip(&mut head.headers);
+    Ok(keep)
+}
+
+/// Exactly one way to know where the body ends.
+fn check_framing(headers: &HeaderMap) -> Result<(), Malformed> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (codings.next(), lengths.next()) {
+        (None, None) => Ok(()),
+        // "ought to be handled as an error" (§6.3): the two may be read differently by others on the way.
+        (Some(_), Some(_)) => Err(Malformed::TwoFramings),
+        // We undo `chunked` only; what else was applied would be passed on as if it were the content.
+        (Some(coding), None) => {
+            let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
+            is_chunked.then_some(()).ok_or(Malformed::TransferCoding)
+        }
+        // A list of equal lengths may be taken as one (§6.3), and may be refused: we do not guess.
+        (None, Some(length)) => {
+            let is_number = is_decimal(length) && lengths.next().is_none();
+            is_number.then_some(()).ok_or(Malformed::Length)
+        }
+    }
+}
+
+/// An answer without a body ends with its head, whatever its framing says: what cannot be true is left out.
+fn tolerate_framing(head: &mut Parts) {
+    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+    let is_one_number = lengths.next().is_some_and(is_decimal) && lengths.next().is_none();
+    // RFC 9110 §8.6: 204 has no Content-Length.
+    if !is_one_number || head.status == StatusCode::NO_CONTENT || head.headers.contains_key(TRANSFER_ENCODING) {
+        head.headers.remove(CONTENT_LENGTH);
+    }
+}
+
+fn is_decimal(value: &HeaderValue) -> bool {
+    !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit)
+}
+
+/// For how long the connection may be kept for another request.
+fn keep(head: &Parts) -> Option<Duration> {
+    // HTTP/1.0 servers differ in what keep-alive means; nothing is lost with a new connection.
+    if head.version != Version::HTTP_11 {
+        return None;
+    }
+    let closes = head.headers.get_all(CONNECTION).iter().any(|line| {
+        let line = String::from_utf8_lossy(line.as_bytes());
+        line.split(',').any(|member| member.trim().eq_ignore_ascii_case("close"))
+    });
+    if closes {
+        return None;
+    }
+    // `Keep-Alive: timeout=5` says when the origin will close it: half a second earlier it is not used any more.
+    let announced = head.headers.get(KEEP_ALIVE).and_then(|line| line.to_str().ok()).and_then(announced_timeout);
+    let margin = Duration::from_millis(500);
+    Some(announced.map_or(IDLE_LIMIT, |announced| announced.saturating_sub(margin).min(IDLE_LIMIT)))
+}
+
+fn announced_timeout(line: &str) -> Option<Duration> {
+    let seconds = line.split(',').find_map(|member| member.trim().strip_prefix("timeout="))?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
+/// The client needs to see which protocol it is now; `hop::strip` would take that as well.
+fn strip_upgrade(headers: &mut HeaderMap) {
+    let protocols: Vec<HeaderValue> = headers.get_all(UPGRADE).iter().cloned().collect();
+    hop::strip(headers);
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    for protocol in protocols {
+        headers.append(UPGRADE, protocol);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Fields = &'static [(&'static str, &'static str)];
+
+    fn head(status: u16, version: Version, fields: &[(&str, &str)]) -> Parts {
+        let mut response = http::Response::builder().status(status).version(version);
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        response.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn malformed_answers_are_told_from_odd_ones() {
+        #[rustfmt::skip]
+        let cases: &[(&str, u16, Fields, &str, &str)] = &[
+            ("GET", 200, &[("content-length", "3")], "", "the usual"),
+            ("GET", 200, &[("transfer-encoding", "Chunked")], "", "codings have no case"),
+            ("GET", 200, &[], "", "until the connection ends"),
+            ("GET", 599, &[], "", "unknown, but a status"),
+            ("GET", 600, &[], "status 600", "no class of statuses"),
+            ("GET", 999, &[], "status 999", "no class of statuses"),
+            ("GET", 200, &[("content-length", "3"), ("content-length", "3")], "one number", "a list"),
+            ("GET", 200, &[("content-length", "3,3")], "one number", "a list"),
+            ("GET", 200, &[("content-length", "+3")], "one number", "a sign"),
+            ("GET", 200, &[("content-length", "")], "one number", "empty"),
+            ("GET", 200, &[("content-length", "3"), ("transfer-encoding", "chunked")], "both", "smuggling"),
+            ("GET", 200, &[("transfer-encoding", "gzip, chunked")], "transfer coding", "we cannot undo gzip"),
+            ("GET", 200, &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], "transfer coding", "twice"),
+            ("GET", 200, &[("transfer-encoding", "identity")], "transfer coding", "no such coding any more"),
+            ("HEAD", 200, &[("transfer-encoding", "gzip")], "", "no body to undo it on"),
+            ("HEAD", 200, &[("content-length", "3,4")], "", "no body to measure"),
+            ("GET", 304, &[("content-length", "x")], "", "no body to measure"),
+            ("GET", 200, &[("content-range", "garbage")], "", "tolerated on a 200"),
+            ("GET", 101, &[("upgrade", "websocket")], "unasked", "nobody asked"),
+        ];
+        for (method, status, fields, want, why) in cases {
+            let mut head = head(*status, Version::HTTP_11, fields);
+            let said =
+                accept(&mut head, &method.parse().unwrap(), false).map_or_else(|e| e.to_string(), |_| String::new());
+            assert!(
+                said.contains(want) && said.is_empty() == want.is_empty(),
+                "{method} {status} {fields:?}: {why}: {said}"
+            );
+        }
+    }
+
+    #[test]
+    fn lengths_that_cannot_be_true_are_left_out() {
+        let cases = [
+            ("HEAD", 200, "3", Some("3"), "what GET would have"),
+            ("HEAD", 200, "3,4", None, "no number"),
+            ("GET", 304, "3", Some("3"), "what 200 would have"),
+            ("GET", 204, "3", None, "RFC 9110 §8.6"),
+            ("GET", 200, "3", Some("3"), "the body's"),
+        ];
+        for (method, status, length, want, why) in cases {
+            let mut head = head(status, Version::HTTP_11, &[("content-length", length)]);
+            accept(&mut head, &method.parse().unwrap(), false).unwrap();
+            let left = head.headers.get(CONTENT_LENGTH).map(|value| value.to_str().unwrap());
+            assert_eq!(left, want, "{method} {status} {length}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_connection_is_kept_as_long_as_both_sides_mean_to() {
+        let millis = Duration::from_millis;
+        let cases: &[(Version, Fields, Option<Duration>, &str)] = &[
+            (Version::HTTP_11, &[], Some(IDLE_LIMIT), "by default"),
+            (Version::HTTP_10, &[("connection", "keep-alive")], None, "HTTP/1.0"),
+            (Version::HTTP_11, &[("connection", "x, Close")], None, "the origin closes"),
+            (Version::HTTP_11, &[("keep-alive", "timeout=2, max=5")], Some(millis(1500)), "earlier than the origin"),
+            (Version::HTTP_11, &[("keep-alive", "max=5, timeout=75")], Some(IDLE_LIMIT), "not longer than we want"),
+            (Version::HTTP_11, &[("keep-alive", "timeout=0")], Some(Duration::ZERO), "never"),
+            (Version::HTTP_11, &[("keep-alive", "timeout=99999999999999999999")], Some(IDLE_LIMIT), "garbage"),
+        ];
+        for (version, fields, want, why) in cases {
+            let mut head = head(200, *version, fields);
+            assert_eq!(accept(&mut head, &Method::GET, false).unwrap(), *want, "{fields:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_switch_of_protocols_keeps_the_fields_that_say_so() {
+        let fields =
+            [("connection", "upgrade, x-hop"), ("upgrade", "websocket"), ("x-hop", "1"), ("sec-websocket-accept", "k")];
+        let mut head = head(101, Version::HTTP_11, &fields);
+        assert_eq!(accept(&mut head, &Method::GET, true).unwrap(), None);
+        let want = [("connection", "upgrade"), ("sec-websocket-accept", "k"), ("upgrade", "websocket")];
+        let mut left: Vec<_> =
+            head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        left.sort_unstable();
+        assert_eq!(left, want);
+    }
+}

@@ -1,0 +1,267 @@
+//! What goes out to an origin: the request's head, newly written from what we know of it.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, Entry, FORWARDED, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+
+use super::Outbound;
+use super::upload::UploadReader;
+use crate::client::Client;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// What we call ourselves in `Via`. RFC 9110 §7.6.3.
+const VIA_US: &str = "1.1 larder";
+
+/// A request's head as it goes out, once for each try.
+#[derive(Debug)]
+pub(super) struct Template {
+    pub(super) method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    preserve_host: bool,
+}
+
+impl Template {
+    /// The head for `request`; with `preserve_host` the origin is told the client's `Host`.
+    pub(super) fn of(request: &mut Outbound, preserve_host: bool) -> Self {
+        let given = std::mem::take(&mut request.headers);
+        let mut headers = HeaderMap::with_capacity(given.len() + 8);
+        // The first field, as RFC 9110 §7.2 advises; each try writes the origin's own here unless the client's stays.
+        let host = HeaderValue::try_from(&*request.client.authority);
+        headers.insert(HOST, host.unwrap_or_else(|_| HeaderValue::from_static("")));
+        let wants_trailers = accepts_trailers(&given);
+        let had_length = given.contains_key(CONTENT_LENGTH);
+        copy_end_to_end(given, &mut headers, request.upgrade);
+        if wants_trailers {
+            add_te(&mut headers);
+        }
+        frame(&mut headers, request, had_length);
+        introduce(&mut headers, &request.client);
+        Self { method: request.method.clone(), uri: Uri::from(request.target.clone()), headers, preserve_host }
+    }
+
+    /// The request for one try at an origin that is known as `authority`.
+    pub(super) fn request(&self, authority: &HeaderValue, body: UploadReader) -> Request<UploadReader> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        if !self.preserve_host {
+            request.headers_mut().insert(HOST, authority.clone());
+        }
+        request
+    }
+
+    /// Whether the request may be sent again though the origin may have seen it. RFC 9110 §9.2.2.
+    pub(super) fn is_idempotent(&self) -> bool {
+        self.method.is_idempotent()
+    }
+}
+
+/// Moves the fields that are not about this hop or this framing, in their order.
+fn copy_end_to_end(given: HeaderMap, headers: &mut HeaderMap, upgrade: bool) {
+    let mut last = HOST;
+    for (name, value) in given {
+        if let Some(name) = name {
+            last = name;
+        }
+        // `Expect` is between the client and us: its 100 goes out as soon as we read the body.
+        let is_ours = last == HOST
+            || last == EXPECT
+            || last == CONTENT_LENGTH
+            || last == TRANSFER_ENCODING
+            || last == TE
+            || last == KEEP_ALIVE
+            || last == PROXY_CONNECTION
+            || (!upgrade && (last == CONNECTION || last == UPGRADE));
+        if !is_ours {
+            headers.append(last.clone(), value);
+        }
+    }
+}
+
+/// Says how long the body is, newly: what the client said is not repeated, what we know of it is.
+fn frame(headers: &mut HeaderMap, request: &Outbound, had_length: bool) {
+    use http_body::Body as _;
+    if request.body.is_empty() {
+        // RFC 9110 §8.6: a method that usually has a body says that there is none.
+        let expects_body = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
+        if expects_body || had_length {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+    } else if let Some(length) = request.body.size_hint().exact() {
+        headers.insert(CONTENT_LENGTH, length.into());
+    } else {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+}
+
+/// Says who asks: `Via`, `X-Forwarded-*`, `Forwarded`, `X-Request-Id`. What is there comes from a trusted proxy.
+fn introduce(headers: &mut HeaderMap, client: &Client) {
+    extend(headers, VIA, VIA_US);
+    let peer = client.peer.ip().to_canonical();
+    let mut text = String::with_capacity(96);
+    let _ = write!(text, "{peer}");
+    extend(headers, FORWARDED_FOR, &text);
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(client.scheme.as_str()));
+    if let (Entry::Vacant(entry), Ok(authority)) =
+        (headers.entry(FORWARDED_HOST), HeaderValue::try_from(&*client.authority))
+    {
+        entry.insert(authority);
+    }
+    text.clear();
+    write_forwarded(&mut text, peer, client);
+    extend(headers, FORWARDED, &text);
+    headers.insert(REQUEST_ID, client.request_id.to_value());
+}
+
+/// One element of `Forwarded`. RFC 7239 §4; IPv6 addresses and ports make a value that must be quoted (§6).
+fn write_forwarded(text: &mut String, peer: IpAddr, client: &Client) {
+    let _ = match peer {
+        IpAddr::V4(peer) => write!(text, "for={peer}"),
+        IpAddr::V6(peer) => write!(text, "for=\"[{peer}]\""),
+    };
+    let quote = if client.authority.contains([':', '[']) { "\"" } else { "" };
+    let _ = write!(text, ";host={quote}{}{quote};proto={}", client.authority, client.scheme.as_str());
+}
+
+/// Adds a member to a list field; several lines become one, because many readers look at the first only.
+fn extend(headers: &mut HeaderMap, name: HeaderName, member: &str) {
+    let mut list = Vec::new();
+    for line in headers.get_all(&name) {
+        list.extend_from_slice(line.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(member.as_bytes());
+    if let Ok(value) = HeaderValue::try_from(list) {
+        headers.insert(name, value);
+    }
+}
+
+/// Whether the client takes trailers (RFC 9110 §10.1.4), so that the origin may send them.
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    let members = headers.get_all(TE).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
+    members.into_iter().any(|member| member.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// `TE` is about one hop, and has to be named as such.
+fn add_te(headers: &mut HeaderMap) {
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    extend(headers, CONNECTION, "te");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use http::uri::PathAndQuery;
+
+    use super::*;
+    use crate::body::request::RequestBody;
+    use crate::client::{RequestId, Scheme};
+
+    /// Method, fields, whether to upgrade, a field and what becomes of it, why.
+    type Case =
+        (Method, &'static [(&'static str, &'static str)], bool, &'static str, Option<&'static str>, &'static str);
+
+    fn client(peer: &str, authority: &str) -> Client {
+        Client {
+            peer: format!("{peer}:5000").parse().unwrap(),
+            local: ([127, 0, 0, 1], 80).into(),
+            address: [192, 0, 2, 1].into(),
+            scheme: Scheme::Https,
+            authority: authority.into(),
+            request_id: RequestId::Made(0xab),
+            received: Instant::now(),
+            interim: None,
+        }
+    }
+
+    fn sent(method: Method, fields: &[(&str, &str)], client: Client, upgrade: bool) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
+        }
+        let target = PathAndQuery::from_static("/a?b");
+        let body = RequestBody::empty();
+        let mut request = Outbound { method, target, headers, client, body, affinity: 0, upgrade };
+        let template = Template::of(&mut request, false);
+        let request = template.request(&HeaderValue::from_static("origin:1"), UploadReader::default());
+        assert_eq!(request.uri(), "/a?b");
+        request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_request_is_introduced_and_keeps_its_order() {
+        let fields = [("b", "1"), ("expect", "100-continue"), ("a", "2"), ("host", "evil"), ("b", "3"), ("te", "gzip")];
+        let lines = sent(Method::GET, &fields, client("192.0.2.9", "shop.example:8080"), false);
+        let want = [
+            "host: origin:1",
+            "b: 1",
+            "b: 3",
+            "a: 2",
+            "via: 1.1 larder",
+            "x-forwarded-for: 192.0.2.9",
+            "x-forwarded-proto: https",
+            "x-forwarded-host: shop.example:8080",
+            "forwarded: for=192.0.2.9;host=\"shop.example:8080\";proto=https",
+            "x-request-id: 00000000000000ab",
+        ];
+        assert_eq!(lines, want);
+    }
+
+    #[test]
+    fn what_trusted_proxies_said_is_extended() {
+        let fields = [
+            ("x-forwarded-for", "198.51.100.1"),
+            ("x-forwarded-for", "198.51.100.2"),
+            ("x-forwarded-host", "first.example"),
+            ("forwarded", "for=198.51.100.1"),
+            ("via", "2 edge"),
+        ];
+        let lines = sent(Method::GET, &fields, client("[2001:db8::1]", "shop.example"), false);
+        for want in [
+            "x-forwarded-for: 198.51.100.1, 198.51.100.2, 2001:db8::1",
+            "x-forwarded-host: first.example",
+            "forwarded: for=198.51.100.1, for=\"[2001:db8::1]\";host=shop.example;proto=https",
+            "via: 2 edge, 1.1 larder",
+        ] {
+            assert!(lines.iter().any(|line| line == want), "{want} is not in {lines:?}");
+        }
+    }
+
+    #[test]
+    fn framing_and_hop_fields_are_written_anew() {
+        #[rustfmt::skip]
+        let cases: &[Case] = &[
+            (Method::GET, &[], false, "content-length", None, "nothing to say"),
+            (Method::POST, &[], false, "content-length", Some("0"), "RFC 9110 §8.6"),
+            (Method::DELETE, &[("content-length", "0")], false, "content-length", Some("0"), "the client said so"),
+            (Method::DELETE, &[("content-length", "7")], false, "content-length", Some("0"), "what we know counts"),
+            (Method::POST, &[("transfer-encoding", "chunked")], false, "transfer-encoding", None, "of the client's hop"),
+            (Method::GET, &[("te", "trailers;q=1, Trailers")], false, "te", Some("trailers"), "trailers can pass"),
+            (Method::GET, &[("te", "trailers")], false, "connection", Some("te"), "TE is about this hop"),
+            (Method::GET, &[("te", "gzip")], false, "te", None, "we undo no transfer codings"),
+            (Method::GET, &[("connection", "upgrade"), ("upgrade", "x")], true, "upgrade", Some("x"), "asked for"),
+            (Method::GET, &[("connection", "upgrade"), ("upgrade", "x")], true, "connection", Some("upgrade"), "asked for"),
+            (Method::GET, &[("connection", "upgrade"), ("upgrade", "x")], false, "upgrade", None, "not to be passed on"),
+            (Method::GET, &[("connection", "close")], false, "connection", None, "about the client's connection"),
+            (Method::GET, &[("keep-alive", "timeout=1")], false, "keep-alive", None, "about the client's connection"),
+        ];
+        for (method, fields, upgrade, name, want, why) in cases {
+            let lines = sent(method.clone(), fields, client("192.0.2.9", "shop.example"), *upgrade);
+            let prefix = format!("{name}: ");
+            let found = lines.iter().find_map(|line| line.strip_prefix(&prefix));
+            assert_eq!(found, *want, "{method} {fields:?}: {why}");
+        }
+    }
+}

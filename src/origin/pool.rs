@@ -1,0 +1,202 @@
+//! How many connections may an origin have, and who gets one?
+//!
+//! A request needs a permit for as long as it occupies a connection; there are `max_connections` of them over all
+//! addresses. Idle connections hold none, but a new connection closes the longest idle one where there would be more
+//! than `max_connections` otherwise. Requests without a permit wait in turn: so many, and so long.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::client::conn::http1::SendRequest;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+
+use super::error::OriginError;
+use super::metrics::{Counted, OriginMetrics};
+use super::upload::UploadReader;
+
+/// Requests that may wait for each connection: with the usual hundred milliseconds an answer, the last of them waits
+/// a fraction of a second; many more would only time out.
+const QUEUE_PER_CONNECTION: usize = 4;
+/// Small pools get a queue of a useful length.
+const SHORTEST_QUEUE: usize = 128;
+/// Idle connections are closed after this time: before the usual keep-alive of servers (5 s and more) ends, lest a
+/// request be sent into a connection that is being closed.
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(4);
+
+/// The connections of one origin.
+pub(super) struct Pool {
+    origin: Arc<str>,
+    permits: Arc<Semaphore>,
+    limit: usize,
+    queue: usize,
+    patience: Duration,
+    waiting: AtomicUsize,
+    /// Sockets, idle ones included.
+    open: AtomicUsize,
+    /// Nothing is kept any more.
+    closed: AtomicBool,
+    pub(super) metrics: OriginMetrics,
+}
+
+/// The right to occupy one connection.
+pub(super) type Permit = OwnedSemaphorePermit;
+
+impl Pool {
+    /// A pool of at most `limit` connections; requests wait for at most `patience`.
+    pub(super) fn new(origin: Arc<str>, limit: usize, patience: Duration, metrics: OriginMetrics) -> Self {
+        let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
+        Self {
+            origin,
+            permits: Arc::new(Semaphore::new(limit)),
+            limit,
+            queue: limit.saturating_mul(QUEUE_PER_CONNECTION).max(SHORTEST_QUEUE),
+            patience,
+            waiting: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            metrics,
+        }
+    }
+
+    /// Waits for the right to occupy a connection.
+    ///
+    /// # Errors
+    ///
+    /// Too many wait already, or none became free in time.
+    pub(super) async fn permit(&self) -> Result<Permit, OriginError> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let (origin, limit) = (|| Arc::clone(&self.origin), self.limit);
+        let Some(_waiting) = self.wait() else {
+            return Err(OriginError::QueueFull { origin: origin(), queue: self.queue, limit });
+        };
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        match tokio::time::timeout(self.patience, permit).await {
+            Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
+            Err(_) => Err(OriginError::QueueTimeout { origin: origin(), limit, waited: self.patience }),
+        }
+    }
+
+    fn wait(&self) -> Option<Waiting<'_>> {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.queue {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(Waiting(&self.waiting, Counted::new(&self.metrics.waiting)))
+    }
+
+    /// Whether one more connection would be too many.
+    pub(super) fn is_full(&self) -> bool {
+        self.open.load(Ordering::Relaxed) >= self.limit
+    }
+
+    /// Keeps nothing from now on.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+}
+
+struct Waiting<'pool>(&'pool AtomicUsize, #[expect(dead_code, reason = "counts while it lives")] Counted);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a socket and those who use it know in common.
+pub(super) struct Link {
+    pool: Arc<Pool>,
+    /// Given back when the socket is closed, not before: so there are never more than `max_connections`.
+    permit: Mutex<Option<Permit>>,
+    /// Whether a byte came back since the request was sent.
+    answered: AtomicBool,
+    /// Interim answers to the present request.
+    pub(super) interim: AtomicU32,
+    /// Told when there were too many of them.
+    pub(super) flooded: Notify,
+    _counted: Counted,
+}
+
+impl Link {
+    pub(super) fn new(pool: &Arc<Pool>) -> Arc<Self> {
+        pool.open.fetch_add(1, Ordering::Relaxed);
+        pool.metrics.connects.inc();
+        Arc::new(Self {
+            pool: Arc::clone(pool),
+            permit: Mutex::default(),
+            answered: AtomicBool::new(false),
+            interim: AtomicU32::new(0),
+            flooded: Notify::new(),
+            _counted: Counted::new(&pool.metrics.open),
+        })
+    }
+
+    /// A request begins to occupy the connection.
+    pub(super) fn occupy(&self, permit: Permit) {
+        self.answered.store(false, Ordering::Relaxed);
+        self.interim.store(0, Ordering::Relaxed);
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+    }
+
+    /// The permit of the request that occupied the connection.
+    pub(super) fn release(&self) -> Option<Permit> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Bytes came in.
+    pub(super) fn received(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anything was answered to the present request.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// The socket is closed.
+    pub(super) fn closed(&self) {
+        self.pool.open.fetch_sub(1, Ordering::Relaxed);
+        drop(self.release());
+    }
+}
+
+/// A connection to an origin; dropped, it is closed at once, whatever it was doing.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<UploadReader>,
+    pub(super) link: Arc<Link>,
+    /// The task that moves its bytes; it ends with the connection.
+    driver: Option<AbortHandle>,
+    /// Whether it has carried a request before: the origin may be closing it just now.
+    pub(super) is_reused: bool,
+}
+
+impl Connection {
+    pub(super) fn new(sender: SendRequest<UploadReader>, link: Arc<Link>, driver: AbortHandle) -> Self {
+        Self { sender, link, driver: Some(driver), is_reused: false }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Lets the connection live on without us: it has become a tunnel.
+    pub(super) fn let_go(mut self) {
+        self.driver = None;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            driver.abort();
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Bodies, both ways: complete, cut, stalled, with trailers.
+
+use super::*;
+use crate::body::request::RequestBodyError;
+
+#[tokio::test]
+async fn an_answers_body_is_complete_or_an_error() {
+    #[rustfmt::skip]
+    let cases = [
+        ("content-length: 4", "body", "close", Some("body"), "as stated"),
+        ("content-length: 4", "bodymore", "close", Some("body"), "the surplus is not part of it"),
+        ("content-length: 4", "bod", "close", None, "shorter than stated"),
+        ("content-length: 4", "", "close", None, "nothing of it"),
+        ("transfer-encoding: chunked", "4\r\nbody\r\n0\r\n\r\n", "close", Some("body"), "with a last chunk"),
+        ("transfer-encoding: chunked", "4\r\nbody\r\n", "close", None, "no last chunk"),
+        ("transfer-encoding: chunked", "4\r\nbody\r\n0\r\n", "close", None, "no end of the trailers"),
+        ("transfer-encoding: chunked", "4\r\nbo", "close", None, "cut within a chunk"),
+        ("transfer-encoding: chunked", "4\r\nbodyx\r\n0\r\n\r\n", "close", None, "longer than its chunk"),
+        ("transfer-encoding: chunked", "g\r\nbody\r\n0\r\n\r\n", "close", None, "no size"),
+        ("transfer-encoding: chunked", "fffffffffffffffff\r\nbody", "close", None, "a size without bounds"),
+        ("x: y", "body", "close", Some("body"), "until a clean end"),
+        ("x: y", "body", "reset", None, "no clean end"),
+        ("content-length: 4", "bod", "reset", None, "reset"),
+    ];
+    for (field, body, ending, want, why) in cases {
+        let (resume, gate) = tokio::sync::oneshot::channel::<()>();
+        let gate = Arc::new(std::sync::Mutex::new(Some(gate)));
+        let origin = Scripted::origin(move |_, mut connection| {
+            let gate = gate.lock().unwrap().take().unwrap();
+            async move {
+                connection.head().await;
+                connection.send(&format!("HTTP/1.1 200 OK\r\n{field}\r\n\r\n")).await;
+                // The head first: a reset may overtake what was sent before it.
+                gate.await.unwrap();
+                connection.send(body).await;
+                if ending == "reset" {
+                    connection.reset();
+                }
+            }
+        })
+        .await;
+        let origins = start(spec(&[origin.address])).await;
+        let answer = ask(&origins, get()).await.unwrap();
+        resume.send(()).unwrap();
+        let (status, got) = read(answer).await;
+        assert_eq!(status, 200);
+        match (got, want) {
+            (Ok(got), Some(want)) => assert_eq!(got, want, "{why}"),
+            (Err(error), None) => assert!(matches!(error.downcast_ref(), Some(AnswerBodyError::Cut { .. })), "{why}"),
+            (got, _) => panic!("{why}: {got:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_an_error_and_a_slow_one_is_not() {
+    let limit = Duration::from_millis(300);
+    let origin = Scripted::origin(move |number, mut connection| async move {
+        connection.head().await;
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n").await;
+        for piece in ["a", "b", "c", "d", "e", "f"] {
+            if (number, piece) == (1, "d") {
+                break;
+            }
+            // Slower than the limit in all, faster from piece to piece.
+            tokio::time::sleep(limit / 3).await;
+            connection.send(piece).await;
+        }
+        connection.ended().await;
+    })
+    .await;
+    let origins = start(Spec { between_bytes_timeout: limit, ..spec(&[origin.address]) }).await;
+    let slow = ask(&origins, request(Method::GET, "/slow")).await.unwrap();
+    let stalled = ask(&origins, request(Method::GET, "/stalled")).await.unwrap();
+    let (slow, stalled) = tokio::join!(read(slow), read(stalled));
+    assert_eq!(slow.1.unwrap(), "abcdef");
+    let error = stalled.1.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(AnswerBodyError::Stalled { .. })), "{error}");
+}
+
+#[tokio::test]
+async fn an_endless_body_costs_no_more_memory_than_the_buffers_hold() {
+    let written = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&written);
+    let origin = Scripted::origin(move |_, mut connection| {
+        let counter = Arc::clone(&counter);
+        async move {
+            connection.head().await;
+            connection.send("HTTP/1.1 200 OK\r\n\r\n").await;
+            let piece = [b'x'; 16 * 1024];
+            while connection.stream.write_all(&piece).await.is_ok() {
+                counter.fetch_add(piece.len(), Ordering::SeqCst);
+            }
+        }
+    })
+    .await;
+    let origins = start(spec(&[origin.address])).await;
+    let mut answer = ask(&origins, get()).await.unwrap();
+    // Whatever the kernel takes is bounded; nothing more flows until somebody reads.
+    let mut before = usize::MAX;
+    let mut steady = 0;
+    eventually(|| {
+        let now = written.load(Ordering::SeqCst);
+        steady = if now == before { steady + 1 } else { 0 };
+        before = now;
+        steady > 2000
+    })
+    .await;
+    assert!(before < 32 * 1024 * 1024, "{before} bytes flowed though nobody read");
+    let frame = within(answer.body.frame()).await.unwrap().unwrap();
+    assert!(!frame.into_data().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn trailers_pass_both_ways_without_what_must_not_stand_there() {
+    let origin = Scripted::origin(|_, mut connection| async move {
+        let head = connection.head().await.unwrap();
+        assert!(head.contains("\r\ntransfer-encoding: chunked\r\n") && head.contains("\r\nte: trailers\r\n"), "{head}");
+        let body = connection.until("0\r\nx-check: 1\r\n\r\n").await;
+        assert_eq!(body, "2\r\nok\r\n0\r\nx-check: 1\r\n\r\n");
+        connection
+            .send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\nok\r\n0\r\nx-sum: 7\r\ncontent-length: 9\r\n\r\n")
+            .await;
+        connection.ended().await;
+    })
+    .await;
+    let origins = start(spec(&[origin.address])).await;
+    let framing = "transfer-encoding: chunked\r\ntrailer: x-check";
+    let (body, mut client) = client_body(framing, 100, PATIENCE).await;
+    client.write_all(b"2\r\nok\r\n0\r\nx-check: 1\r\n\r\n").await.unwrap();
+    let asked = with(with(post(body), "te", "trailers"), "trailer", "x-check");
+    let answer = ask(&origins, asked).await.unwrap();
+    assert_eq!(answer.headers["trailer"], "x-sum");
+    let collected = within(answer.body.collect()).await.unwrap();
+    let trailers = collected.trailers().unwrap();
+    assert_eq!((trailers.len(), &trailers["x-sum"]), (1, &HeaderValue::from_static("7")));
+}
+
+#[tokio::test]
+async fn a_requests_body_is_framed_by_what_is_known_of_it() {
+    // The client's framing and body, our framing, what the origin gets, why.
+    let cases = [
+        ("content-length: 4", "body", "content-length: 4", "body", "a known length stays"),
+        (
+            "transfer-encoding: chunked",
+            "4\r\nbody\r\n0\r\n\r\n",
+            "transfer-encoding: chunked",
+            "4\r\nbody\r\n0\r\n\r\n",
+            "else chunks",
+        ),
+    ];
+    for (framing, sent, want_field, want, why) in cases {
+        for method in [Method::POST, Method::GET] {
+            let (told, mut got) = mpsc::unbounded_channel();
+            let mut origin = Scripted::origin(move |_, mut connection| {
+                let told = told.clone();
+                async move {
+                    connection.head().await;
+                    told.send(connection.until(want).await).unwrap();
+                    connection.send(OK).await;
+                    connection.ended().await;
+                }
+            })
+            .await;
+            let origins = start(spec(&[origin.address])).await;
+            let (body, mut client) = client_body(framing, 100, PATIENCE).await;
+            client.write_all(sent.as_bytes()).await.unwrap();
+            let asked = with(Outbound { body, ..request(method.clone(), "/") }, "expect", "100-continue");
+            assert_eq!(ask_and_read(&origins, asked).await.0, 200);
+            assert_eq!(within(got.recv()).await.unwrap(), want, "{method}: {why}");
+            let head = origin.head().await;
+            assert!(head.contains(&format!("\r\n{want_field}\r\n")) && !head.contains("expect"), "{method}: {head}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_the_client_breaks_is_the_clients_fault() {
+    let idle = Duration::from_millis(50);
+    let origin = Scripted::origin(|_, mut connection| async move {
+        connection.head().await;
+        connection.ended().await;
+    })
+    .await;
+    let origins = start(Spec { retries: 5, ..spec(&[origin.address]) }).await;
+    // Pieces sent, limit, whether the client leaves, status, why.
+    let cases = [("1234", 3, false, 413, "too large"), ("1", 9, false, 408, "stalled"), ("1", 9, true, 400, "gone")];
+    for (sent, limit, leaves, status, why) in cases {
+        let (body, mut client) = client_body("content-length: 9", limit, if leaves { PATIENCE } else { idle }).await;
+        client.write_all(sent.as_bytes()).await.unwrap();
+        let client = (!leaves).then_some(client);
+        let error = ask(&origins, post(body)).await.unwrap_err();
+        assert_eq!(
+            (told(&error), error.is_request_fault()),
+            ((status, "http_request_error"), true),
+            "{why}: {error:?}"
+        );
+        if let OriginError::RequestBody(source) = &error {
+            assert!(source.downcast_ref::<RequestBodyError>().is_some(), "{why}");
+        }
+        drop(client);
+    }
+    assert!(origins.is_up(OriginId(0)));
+}
+
+#[tokio::test]
+async fn the_time_for_the_first_byte_does_not_run_while_the_client_sends() {
+    let first_byte_timeout = Duration::from_millis(200);
+    let origin = Scripted::origin(|_, mut connection| async move {
+        connection.head().await;
+        connection.until("123456").await;
+        connection.send(OK).await;
+        connection.ended().await;
+    })
+    .await;
+    let origins = start(Spec { first_byte_timeout, ..spec(&[origin.address]) }).await;
+    let (body, mut client) = client_body("content-length: 6", 100, PATIENCE).await;
+    let sending = async {
+        for piece in [b"1", b"2", b"3", b"4", b"5", b"6"] {
+            tokio::time::sleep(first_byte_timeout / 2).await;
+            client.write_all(piece).await.unwrap();
+        }
+    };
+    let (answer, ()) = tokio::join!(ask(&origins, post(body)), sending);
+    assert_eq!(answer.unwrap().status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_origin_that_takes_nothing_of_the_body_is_not_waited_for() {
+    let origin = Scripted::origin(|_, connection| async move {
+        // Reads nothing at all.
+        std::future::pending::<()>().await;
+        drop(connection);
+    })
+    .await;
+    let first_byte_timeout = Duration::from_millis(100);
+    let origins = start(Spec { first_byte_timeout, ..spec(&[origin.address]) }).await;
+    let (body, mut client) = client_body("content-length: 1000000000", u64::MAX, PATIENCE).await;
+    let endless = async {
+        let piece = [b'x'; 16 * 1024];
+        while client.write_all(&piece).await.is_ok() {}
+    };
+    let error = tokio::select! {
+        answer = ask(&origins, post(body)) => answer.unwrap_err(),
+        () = endless => panic!("the body was given up"),
+    };
+    assert_eq!(told(&error), (504, "http_response_timeout"));
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_body_is_passed_on_and_its_connection_not_kept() {
+    let origin = Scripted::origin(|_, mut connection| async move {
+        connection.head().await;
+        connection.send("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno").await;
+        connection.ended().await;
+    })
+    .await;
+    let origins = start(Spec { max_connections: 1, ..spec(&[origin.address]) }).await;
+    for round in 1..=2 {
+        let (body, _client) = client_body("content-length: 100", 100, PATIENCE).await;
+        assert_eq!(ask_and_read(&origins, post(body)).await, (413, "no".to_owned()));
+        assert_eq!(origin.connections(), round);
+    }
+}
+
+#[tokio::test]
+async fn a_body_of_which_nothing_was_read_is_sent_again() {
+    // Nobody listens at the first address.
+    let nobody = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
+    let origin = Scripted::origin(|_, mut connection| async move {
+        while connection.head().await.is_some() {
+            connection.until("body").await;
+            connection.send(OK).await;
+        }
+    })
+    .await;
+    let origins = start(spec(&[nobody, origin.address])).await;
+    for _ in 0..2 {
+        let (body, mut client) = client_body("content-length: 4", 100, PATIENCE).await;
+        client.write_all(b"body").await.unwrap();
+        assert_eq!(ask_and_read(&origins, post(body)).await.0, 200);
+    }
+}

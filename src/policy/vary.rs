@@ -1,0 +1,407 @@
+//! Which variant of a response is a request for?
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
+
+use super::preference::{self, Preference, Preferences};
+
+/// Names in `Vary` beyond which it is taken for `*`: nobody would ever be served from such a thing, and each look-up
+/// would compare all of them.
+const MAX_NAMES: usize = 32;
+
+/// A value in its normal form. Most fit without an allocation.
+type Normal = SmallVec<[u8; 128]>;
+
+/// The selecting fields of a stored response: what a request must have to be served from it.
+///
+/// RFC 9111 §4.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selecting {
+    /// No `Vary`: every request for this key.
+    Any,
+    /// The fields that `Vary` names, with the values that the stored response was selected by, in their normal form;
+    /// `None`: the request did not have the field.
+    Fields(Box<[(HeaderName, SelectingValue)]>),
+}
+
+/// A value in its normal form; `None`: the request did not have the field.
+type SelectingValue = Option<Box<[u8]>>;
+
+/// The selecting fields of `response`, given to `request`.
+///
+/// `None`: it says `Vary: *`, anywhere on any of its lines, or something that we cannot tell from it (what is no field
+/// name, or more than 32 names): no later request can be known to match.
+///
+/// RFC 9110 §12.5.5; RFC 9111 §4.1.
+pub fn selecting(response: &HeaderMap, request: &HeaderMap) -> Option<Selecting> {
+    let mut fields: Vec<(HeaderName, SelectingValue)> = Vec::new();
+    for line in response.get_all(header::VARY) {
+        for member in line.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+            if member.is_empty() {
+                continue;
+            }
+            // A lone `*` would be a valid token, thus a field name.
+            let name = HeaderName::from_bytes(member).ok().filter(|name| name != "*")?;
+            if fields.iter().any(|(known, _)| *known == name) {
+                continue;
+            }
+            if fields.len() == MAX_NAMES {
+                return None;
+            }
+            let value = normal_form(request, &name).map(|value| value.as_slice().into());
+            fields.push((name, value));
+        }
+    }
+    Some(if fields.is_empty() { Selecting::Any } else { Selecting::Fields(fields.into_boxed_slice()) })
+}
+
+impl Selecting {
+    /// Whether `request` may be served from the stored response that this belongs to, as far as `Vary` goes.
+    ///
+    /// Values compare in a form that differs only where the meaning does: lines combined, space around commas taken
+    /// out, other runs of it made one; `Accept-Language` and `Accept-Encoding` besides without letter case and in the
+    /// order of their weights. A different `Accept-Language` matches too when the language that the client wants most,
+    /// and none as much, is the one that the response is in.
+    ///
+    /// RFC 9111 §4.1: both may be normalised "in a way that is known to have identical semantics", and where ranking
+    /// is known, the most preferred stored response may be chosen.
+    pub fn matches(&self, request: &HeaderMap, stored_response: &HeaderMap) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Fields(fields) => fields.iter().all(|(name, stored)| {
+                let given = normal_form(request, name);
+                given.as_deref() == stored.as_deref()
+                    || (*name == header::ACCEPT_LANGUAGE && is_in_first_choice(request, stored_response))
+            }),
+        }
+    }
+
+    /// The bytes that it takes besides its own size: what a cache has to count.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Any => 0,
+            Self::Fields(fields) => fields
+                .iter()
+                .map(|(name, value)| {
+                    size_of::<(HeaderName, SelectingValue)>()
+                        + name.as_str().len()
+                        + value.as_ref().map_or(0, |value| value.len())
+                })
+                .sum(),
+        }
+    }
+}
+
+/// Replaces request fields by the one of the allowed values that the client wants most, so that `Vary` finds few
+/// variants and the origin is asked for one of those.
+///
+/// `rules`: for each field the allowed values, best first: that order decides where the client has no preference. A
+/// field of which no allowed value is wanted is removed; a field that is not there is left out.
+///
+/// RFC 9110 §12.4.2 (weights), RFC 4647 §3 (language ranges).
+pub fn normalise(request: &mut HeaderMap, rules: &[(HeaderName, Vec<String>)]) {
+    for (name, allowed) in rules {
+        if !request.contains_key(name) {
+            continue;
+        }
+        match most_wanted(request, name, allowed).and_then(|value| HeaderValue::from_str(value).ok()) {
+            Some(value) => request.insert(name, value),
+            None => request.remove(name),
+        };
+    }
+}
+
+fn most_wanted<'a>(request: &HeaderMap, name: &HeaderName, allowed: &'a [String]) -> Option<&'a str> {
+    let preferences = preference::parse_leniently(request, name);
+    let mut best = (0, None);
+    for value in allowed {
+        let weight = preference::weight_of(&preferences, name, value).unwrap_or(0);
+        if weight > best.0 {
+            best = (weight, Some(value.as_str()));
+        }
+    }
+    best.1
+}
+
+/// Whether the response is in the language that the request wants most, more than any other.
+fn is_in_first_choice(request: &HeaderMap, stored_response: &HeaderMap) -> bool {
+    let mut languages = stored_response.get_all(header::CONTENT_LANGUAGE).iter();
+    let (Some(language), None) = (languages.next(), languages.next()) else { return false };
+    preference::parse(request, &header::ACCEPT_LANGUAGE)
+        .and_then(|preferences| preference::first_choice(&preferences))
+        .is_some_and(|choice| choice.range.eq_ignore_ascii_case(language.as_bytes().trim_ascii()))
+}
+
+/// The value of a request's field in its normal form; `None`: it does not have the field.
+fn normal_form(request: &HeaderMap, name: &HeaderName) -> Option<Normal> {
+    if !request.contains_key(name) {
+        return None;
+    }
+    let weighted = *name == header::ACCEPT_LANGUAGE || *name == header::ACCEPT_ENCODING;
+    match weighted.then(|| preference::parse(request, name)).flatten() {
+        Some(preferences) => Some(in_order(preferences)),
+        None => Some(respaced(request, name)),
+    }
+}
+
+/// Members by weight, the highest first, then by name; in lower case; each once.
+fn in_order(mut preferences: Preferences<'_>) -> Normal {
+    preferences.sort_unstable_by(|one, other| {
+        other.weight.cmp(&one.weight).then_with(|| lower_case(one).cmp(lower_case(other)))
+    });
+    preferences.dedup_by(|one, other| one.weight == other.weight && one.range.eq_ignore_ascii_case(other.range));
+    let mut normal = Normal::new();
+    for preference in &preferences {
+        normal.extend(lower_case(preference));
+        normal.extend_from_slice(b";q=");
+        normal.extend(preference.weight.to_be_bytes());
+        normal.push(b',');
+    }
+    normal
+}
+
+fn lower_case<'a>(preference: &Preference<'a>) -> impl Iterator<Item = u8> + use<'a> {
+    preference.range.iter().map(u8::to_ascii_lowercase)
+}
+
+/// Lines combined with commas; no space around commas and at the ends, one space for other runs of it (which is what
+/// a folded line leaves behind). Quoted strings stay as they are.
+fn respaced(request: &HeaderMap, name: &HeaderName) -> Normal {
+    let mut normal = Normal::new();
+    for (index, line) in request.get_all(name).iter().enumerate() {
+        if index > 0 {
+            normal.push(b',');
+        }
+        let mut quotes = Quotes::default();
+        let mut space = false;
+        for &byte in line.as_bytes().trim_ascii() {
+            let is_literal = quotes.is_within(byte);
+            if !is_literal && byte.is_ascii_whitespace() {
+                space = true;
+                continue;
+            }
+            if space && byte != b',' && normal.last() != Some(&b',') {
+                normal.push(b' ');
+            }
+            space = false;
+            normal.push(byte);
+        }
+    }
+    normal
+}
+
+/// Follows a value byte by byte: is this one within a quoted string? RFC 9110 §5.6.4.
+#[derive(Default)]
+struct Quotes {
+    open: bool,
+    escaped: bool,
+}
+
+impl Quotes {
+    fn is_within(&mut self, byte: u8) -> bool {
+        let within = self.open;
+        if self.escaped {
+            self.escaped = false;
+        } else if byte == b'"' {
+            self.open = !self.open;
+        } else if self.open && byte == b'\\' {
+            self.escaped = true;
+        }
+        within
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Lines = &'static [(&'static str, &'static str)];
+
+    fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_star_anywhere_selects_nothing() {
+        let cases: [(Lines, bool, &str); 12] = [
+            (&[], true, "no Vary"),
+            (&[("vary", "")], true, "an empty one"),
+            (&[("vary", "foo, bar")], true, "names"),
+            (&[("vary", ",foo,, ,")], true, "empty members"),
+            (&[("vary", "*")], false, "alone"),
+            (&[("vary", "*, *")], false, "twice"),
+            (&[("vary", "*"), ("vary", "*")], false, "on two lines"),
+            (&[("vary", ", *")], false, "after an empty member"),
+            (&[("vary", ""), ("vary", "*")], false, "after an empty line"),
+            (&[("vary", "*, foo")], false, "before a name"),
+            (&[("vary", "foo,*")], false, "after a name"),
+            (&[("vary", "foo bar")], false, "what is no name"),
+        ];
+        for (lines, want, why) in cases {
+            assert_eq!(selecting(&fields(lines), &HeaderMap::new()).is_some(), want, "{why}");
+        }
+    }
+
+    #[test]
+    fn too_many_names_are_taken_for_a_star() {
+        let vary = |count: usize| {
+            let names: Vec<String> = (0..count).map(|number| format!("x-{number}")).collect();
+            // The same names once more count once.
+            let line = HeaderValue::try_from(format!("{0},{0}", names.join(","))).unwrap();
+            HeaderMap::from_iter([(header::VARY, line)])
+        };
+        let count = |response: &HeaderMap| match selecting(response, &HeaderMap::new()) {
+            Some(Selecting::Fields(fields)) => Some(fields.len()),
+            _ => None,
+        };
+        assert_eq!((count(&vary(MAX_NAMES)), count(&vary(MAX_NAMES + 1))), (Some(MAX_NAMES), None));
+    }
+
+    #[test]
+    fn a_request_matches_when_its_selecting_fields_mean_the_same() {
+        let cases: [(&'static str, Lines, Lines, bool, &str); 30] = [
+            ("", &[("foo", "1")], &[("foo", "2")], true, "no Vary: any"),
+            ("foo", &[("foo", "1")], &[("foo", "1")], true, "the same"),
+            ("FOO", &[("foo", "1")], &[("foo", "2")], false, "names know no case"),
+            ("foo", &[("foo", "1"), ("bar", "1")], &[("foo", "1"), ("bar", "2")], true, "others do not count"),
+            ("foo", &[], &[("foo", "1")], false, "absent when stored"),
+            ("foo", &[("foo", "1")], &[], false, "absent when presented"),
+            ("foo", &[("foo", "")], &[], false, "empty is not absent"),
+            ("foo, bar", &[("foo", "1")], &[("foo", "1")], true, "absent both times"),
+            ("foo, bar", &[("foo", "1"), ("bar", "a")], &[("bar", "b"), ("foo", "1")], false, "each must match"),
+            ("foo", &[("foo", "1, 2")], &[("foo", "1"), ("foo", "2")], true, "lines are combined"),
+            ("foo", &[("foo", "1,2")], &[("foo", " 1 , 2 ")], true, "space around commas"),
+            ("foo", &[("foo", "a b")], &[("foo", "a \t b")], true, "runs of space, as folding leaves them"),
+            ("foo", &[("foo", "ab")], &[("foo", "a b")], false, "but some is not none"),
+            ("foo", &[("foo", "\"a , b\"")], &[("foo", "\"a,b\"")], false, "quoted strings stay as they are"),
+            ("foo", &[("foo", "\"\\\" , \"")], &[("foo", "\"\\\",\"")], false, "an escaped quote closes nothing"),
+            ("foo", &[("foo", "a")], &[("foo", "A")], false, "case counts in an unknown field"),
+            ("foo", &[("foo", "1, 2")], &[("foo", "2, 1")], false, "order counts in an unknown field"),
+            ("accept-language", &[("accept-language", "en, de")], &[("accept-language", "de, en")], true, "order"),
+            ("accept-language", &[("accept-language", "en, de")], &[("accept-language", "eN, De")], true, "case"),
+            ("accept-language", &[("accept-language", "en, de")], &[("accept-language", " en ,   de")], true, "space"),
+            (
+                "accept-language",
+                &[("accept-language", "en;q=0.5,de")],
+                &[("accept-language", "de;q=1.0"), ("accept-language", "EN;q=0.50")],
+                true,
+                "weights written otherwise, two lines",
+            ),
+            (
+                "accept-language",
+                &[("accept-language", "en, de;q=0.5")],
+                &[("accept-language", "en;q=0.5, de")],
+                false,
+                "weights count",
+            ),
+            ("accept-language", &[("accept-language", "en, en")], &[("accept-language", "en")], true, "each once"),
+            ("accept-language", &[("accept-language", "en;q=9")], &[("accept-language", "EN;q=9")], false, "malformed"),
+            ("accept-encoding", &[("accept-encoding", "gzip,br")], &[("accept-encoding", "BR, gzip")], true, "codings"),
+            ("accept-encoding", &[("accept-encoding", "gzip")], &[("accept-encoding", "br")], false, "codings"),
+            ("accept-encoding", &[("accept-encoding", "br")], &[("accept-encoding", "br;q=0")], false, "refused"),
+            ("accept-encoding", &[("accept-encoding", "")], &[("accept-encoding", ",")], true, "nothing is acceptable"),
+            ("accept-encoding", &[("accept-encoding", "")], &[], false, "empty is not absent"),
+            ("accept", &[("accept", "a/a, b/b")], &[("accept", "a/a,b/b")], true, "space around commas"),
+        ];
+        for (vary, stored, presented, want, why) in cases {
+            let response = fields(&[("vary", vary)]);
+            let selecting = selecting(&response, &fields(stored)).unwrap();
+            assert_eq!(selecting.matches(&fields(presented), &response), want, "{vary}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_response_in_the_language_wanted_most_matches() {
+        let cases: [(Lines, &'static str, bool, &str); 10] = [
+            (&[("content-language", "de")], "fr;q=0.5, de;q=1.0", true, "the first choice"),
+            (&[("content-language", "DE")], "de, en;q=0.9", true, "whatever the case"),
+            (&[("content-language", "de")], "fr, de;q=0.5", false, "the second choice"),
+            (&[("content-language", "de")], "fr, de", false, "one of two first choices"),
+            (&[("content-language", "de-AT")], "de", false, "only the language itself: there may be a better variant"),
+            (&[("content-language", "de, en")], "de", false, "two languages are not the one"),
+            (&[("content-language", "de"), ("content-language", "en")], "de", false, "on two lines"),
+            (&[("content-language", "de")], "de;q=0", false, "refused"),
+            (&[("content-language", "*")], "de", false, "no language"),
+            (&[], "de", false, "it does not say its language"),
+        ];
+        for (language, presented, want, why) in cases {
+            let mut response = fields(language);
+            response.insert(header::VARY, HeaderValue::from_static("accept-language, foo"));
+            let selecting = selecting(&response, &fields(&[("accept-language", "en, de"), ("foo", "1")])).unwrap();
+            let request = fields(&[("accept-language", presented), ("foo", "1")]);
+            assert_eq!(selecting.matches(&request, &response), want, "{why}");
+            let other = fields(&[("accept-language", presented), ("foo", "2")]);
+            assert!(!selecting.matches(&other, &response), "the other fields have to match all the same");
+        }
+    }
+
+    #[test]
+    fn request_fields_become_the_allowed_value_that_is_wanted_most() {
+        type Case =
+            (&'static str, &'static [&'static str], &'static [&'static str], Option<&'static str>, &'static str);
+        let cases: [Case; 14] = [
+            ("accept-language", &["en", "de"], &["de, en;q=0.5"], Some("de"), "the client's preference"),
+            ("accept-language", &["en", "de"], &["de;q=0.5", "en"], Some("en"), "over all lines"),
+            ("accept-language", &["en", "de"], &["de, en"], Some("en"), "no preference: the rule's order"),
+            ("accept-language", &["en", "de"], &["en-GB, de;q=0.8"], Some("en"), "a special range falls back"),
+            ("accept-language", &["en", "de"], &["fr, *;q=0.5"], Some("en"), "anything"),
+            ("accept-language", &["en", "de"], &["*, en;q=0"], Some("de"), "anything but"),
+            ("accept-language", &["en", "de"], &["fr"], None, "nothing allowed is wanted"),
+            ("accept-language", &["en", "de"], &["en;q=0"], None, "refused"),
+            ("accept-language", &["en", "de"], &["en;q=x, DE"], Some("de"), "malformed members do not count"),
+            ("accept-encoding", &["br", "gzip"], &["gzip, deflate, br, zstd"], Some("br"), "what browsers send"),
+            ("accept-encoding", &["br", "gzip"], &["gzip;q=1.0, identity; q=0.5, *;q=0"], Some("gzip"), "RFC 9110"),
+            ("accept-encoding", &["br", "gzip"], &[""], None, "none wanted"),
+            ("accept-encoding", &["br", "gzip"], &[], None, "what is not there stays out"),
+            ("x-device", &["phone", "desktop"], &["Desktop"], Some("desktop"), "any field, any case"),
+        ];
+        for (name, allowed, lines, want, why) in cases {
+            let name = HeaderName::from_static(name);
+            let mut request: HeaderMap =
+                lines.iter().map(|&line| (name.clone(), HeaderValue::from_static(line))).collect();
+            request.insert("other", HeaderValue::from_static("1"));
+            normalise(&mut request, &[(name.clone(), allowed.iter().map(|&value| value.to_owned()).collect())]);
+            let left: Vec<_> = request.get_all(&name).iter().map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(left, want.into_iter().collect::<Vec<_>>(), "{why}");
+            assert!(request.contains_key("other"), "other fields stay");
+        }
+    }
+
+    #[test]
+    fn an_ordinary_value_is_compared_without_an_allocation() {
+        let request =
+            fields(&[("accept-encoding", "gzip, deflate, br, zstd"), ("accept-language", "de-DE,de;q=0.9,en;q=0.8")]);
+        for name in [header::ACCEPT_ENCODING, header::ACCEPT_LANGUAGE] {
+            assert!(!normal_form(&request, &name).unwrap().spilled());
+        }
+    }
+
+    #[test]
+    fn what_it_weighs_grows_with_names_and_values() {
+        let weight = |request| selecting(&fields(&[("vary", "foo")]), &fields(request)).unwrap().weight();
+        assert_eq!(weight(&[("foo", "12345")]), weight(&[]) + 5);
+        assert_eq!(Selecting::Any.weight(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_matches_itself_whatever_its_bytes(
+            vary in "[a-c*, ]{0,6}",
+            values in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..30), 0..4),
+        ) {
+            let response = HeaderMap::from_iter([
+                (header::VARY, HeaderValue::try_from(format!("accept-language,accept-encoding,{vary}")).unwrap()),
+            ]);
+            let names = ["accept-language", "accept-encoding", "a", "accept-language"].map(HeaderName::from_static);
+            let request: HeaderMap = names
+                .into_iter()
+                .zip(&values)
+                .filter_map(|(name, value)| Some((name, HeaderValue::from_bytes(value).ok()?)))
+                .collect();
+            if let Some(selecting) = selecting(&response, &request) {
+                prop_assert!(selecting.matches(&request, &response));
+            }
+        }
+    }
+}
