@@ -243,10 +243,11 @@ impl Grounds<'_> {
             must_revalidate: self.forbids_stale(),
             ..Freshness::new(received_at, initial_age, lifetime)
         };
-        // A stale window must have been asked for by name to keep what is stale from the start. With the default of
-        // `stale_if_error` every `max-age=0` page would be kept, and its readers would queue for each other.
-        let is_kept_for_stale_use =
-            !stale_while_revalidate.is_zero() || (stated.stale_if_error.is_some() && !stale_if_error.is_zero());
+        // What is stale from the start may still stand in for a failing origin. Not by default what the origin gave no
+        // time at all (`max-age=0`): it may be one user's page, whose origin trusts that it is asked every time.
+        let was_ever_fresh = !lifetime.is_zero();
+        let is_kept_for_stale_use = !stale_while_revalidate.is_zero()
+            || ((stated.stale_if_error.is_some() || was_ever_fresh) && !stale_if_error.is_zero());
         if freshness.is_fresh(received_at) || has_validator(self.exchange) || is_kept_for_stale_use {
             return Ok(freshness);
         }

@@ -229,6 +229,7 @@ impl Fill {
             ..self.need.outcome()
         };
         let shareable = is_shareable(&entry.head, now);
+        self.learn(shareable, now);
         self.land(|| if shareable { Landing::Stored(Arc::clone(&entry), None) } else { Landing::Unshareable });
         reply.send(Reply::Stored(entry, outcome), origin);
     }
@@ -252,7 +253,11 @@ impl Fill {
         self.land(|| Landing::Unshareable);
         let outcome = Outcome {
             forward_status: Some(answer.status),
-            detail: Some(if why == Detail::Method { self.need.why } else { why }),
+            detail: Some(if matches!(self.need.why, Detail::HitForMiss) || why == Detail::Method {
+                self.need.why
+            } else {
+                why
+            }),
             ..self.need.outcome()
         };
         let origin = Some((answer.address, answer.first_byte));
@@ -275,6 +280,14 @@ impl Fill {
                 }
                 self.through(answer, why, reply);
             }
+        }
+    }
+
+    /// A URL whose responses are stale as they come cannot be shared, though it is stored. Seen twice in a row, nobody
+    /// queues for it.
+    fn learn(&self, shareable: bool, now: Timestamp) {
+        if !shareable && self.need.stored.is_some() {
+            self.mark_unshareable(now);
         }
     }
 
@@ -363,6 +376,7 @@ impl Fill {
         }
         let head = Arc::new(head);
         let shareable = part.is_none() && is_shareable(&head, head.received_at);
+        self.learn(shareable || part.is_some(), head.received_at);
         self.land(
             || {
                 if shareable { Landing::Streaming(Arc::clone(&head), body.clone()) } else { Landing::Unshareable }

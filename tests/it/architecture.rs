@@ -150,6 +150,10 @@ fn no_file_is_a_drawer_and_none_is_too_long() {
             let name = Path::new(part).with_extension("").to_string_lossy().into_owned();
             assert!(!BANNED_NAMES.contains(&name.as_str()), "{}: say what it is about", path.display());
         }
+        // A file of tests alone, where a module's tests are many.
+        if path.ends_with("tests.rs") {
+            continue;
+        }
         let lines = text.split("#[cfg(test)]\nmod ").next().unwrap_or(&text).lines().count();
         assert!(lines <= MAX_LINES, "{} has {lines} lines without its tests", path.display());
     }

@@ -353,7 +353,8 @@ async fn one_revalidation_serves_everybody() {
         let door = door.clone();
         async move {
             if asked.number == 1 {
-                return ok("v1").with("cache-control", "max-age=10, must-revalidate").with("age", "20");
+                let stale = ok("v1").with("cache-control", "max-age=10, must-revalidate").with("age", "20");
+                return stale.with("etag", "\"1\"");
             }
             door.pass().await;
             ok("v2").fresh(60)
