@@ -214,6 +214,7 @@ mod tests {
             "b: 3",
             "a: 2",
             "via: 1.1 larder",
+            "surrogate-capability: larder=\"Surrogate/1.0\"",
             "x-forwarded-for: 192.0.2.9",
             "x-forwarded-proto: https",
             "x-forwarded-host: shop.example:8080",

@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn ranges_are_found_within_the_representation() {
         use Wanted::{Unsatisfiable, Whole};
-        let cases: [(&str, u64, Wanted, &str); 34] = [
+        let cases: [(&str, u64, Wanted, &str); 35] = [
             ("bytes=0-1", 11, parts(&[(0, 1)]), "the first two"),
             ("bytes=1-", 11, parts(&[(1, 10)]), "to the end"),
             ("bytes=-1", 11, parts(&[(10, 10)]), "the last one"),
@@ -331,7 +331,8 @@ mod tests {
             ("bytes=0-1,500-501", 1000, parts(&[(0, 1), (500, 501)]), "two"),
             ("bytes=-2,0-1", 1000, parts(&[(998, 999), (0, 1)]), "in the order asked for"),
             ("bytes=500-600,0-1,550-700", 1000, parts(&[(0, 1), (500, 700)]), "overlapping ones are joined"),
-            ("bytes=200-201,0-119", 1000, parts(&[(0, 201)]), "a small gap is not worth a part"),
+            ("bytes=200-201,0-119", 1000, parts(&[(200, 201), (0, 119)]), "a small gap is a gap"),
+            ("bytes=200-201,0-199", 1000, parts(&[(0, 201)]), "those that touch are one"),
         ];
         for (value, length, want, why) in cases {
             let request = HeaderMap::from_iter([(header::RANGE, HeaderValue::try_from(value).unwrap())]);
