@@ -16,10 +16,11 @@ pub enum Source {
     Empty,
     /// All of it, at hand.
     Full(Bytes),
-    /// A stored body, or pieces of it.
-    Stored(Cursor),
+    /// A stored body, or pieces of it. Boxed, as the next one: a response is moved several times on its way, and the
+    /// common ones are small.
+    Stored(Box<Cursor>),
     /// A body that a fill is still writing.
-    Shared(Reader),
+    Shared(Box<Reader>),
     /// A body that passes through.
     Stream(Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>),
 }

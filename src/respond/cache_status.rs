@@ -1,5 +1,7 @@
 //! How does an outcome read in the `Cache-Status` field (RFC 9211)?
 
+use std::sync::LazyLock;
+
 use http::{HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
@@ -14,6 +16,21 @@ pub const NAME: HeaderName = HeaderName::from_static("cache-status");
 ///
 /// RFC 9211 §2.
 pub fn value(outcome: &Outcome) -> HeaderValue {
+    ready_hit(outcome).unwrap_or_else(|| written(outcome))
+}
+
+/// Fresh hits with up to this many seconds to go are written once, at start.
+const READY_HITS: u16 = 3600;
+
+static HITS: LazyLock<Vec<HeaderValue>> =
+    LazyLock::new(|| (0..=READY_HITS).map(|ttl| written(&Outcome::fresh_hit(i64::from(ttl)))).collect());
+
+fn ready_hit(outcome: &Outcome) -> Option<HeaderValue> {
+    let ttl = outcome.ttl.filter(|ttl| *outcome == Outcome::fresh_hit(*ttl))?;
+    HITS.get(usize::try_from(ttl).ok()?).cloned()
+}
+
+fn written(outcome: &Outcome) -> HeaderValue {
     // Long enough for every outcome: the value is built without a second allocation.
     let mut text: SmallVec<[u8; 160]> = SmallVec::from_slice(b"larder");
     if outcome.hit {

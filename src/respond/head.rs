@@ -90,7 +90,8 @@ fn split_list(line: &str) -> Vec<&str> {
 pub fn take_hidden(headers: &mut HeaderMap, tag_headers: &[HeaderName]) -> HeaderMap {
     static CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
     let mut hidden = HeaderMap::new();
-    for name in tag_headers.iter().filter(|name| **name != CACHE_GROUPS).chain(&[SURROGATE_CONTROL, CDN_CACHE_CONTROL]) {
+    for name in tag_headers.iter().filter(|name| **name != CACHE_GROUPS).chain(&[SURROGATE_CONTROL, CDN_CACHE_CONTROL])
+    {
         for value in headers.get_all(name) {
             hidden.append(name, value.clone());
         }

@@ -91,7 +91,7 @@ fn whole(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<Respon
     } else if let Some(bytes) = entry.body.as_single() {
         ResponseBody::full(bytes.clone())
     } else {
-        ResponseBody::new(Source::Stored(Cursor::new(entry.body.clone(), 0..u64::MAX)))
+        ResponseBody::new(Source::Stored(Box::new(Cursor::new(entry.body.clone(), 0..u64::MAX))))
     };
     answer(entry.head.status, headers, body)
 }
@@ -151,7 +151,7 @@ fn partial(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome, parts: &[Range<u
     };
     headers.insert(CONTENT_LENGTH, HeaderValue::from(cursor.remaining()));
     let headers = base(&entry.head, asked, outcome, headers);
-    answer(StatusCode::PARTIAL_CONTENT, headers, ResponseBody::new(Source::Stored(cursor)))
+    answer(StatusCode::PARTIAL_CONTENT, headers, ResponseBody::new(Source::Stored(Box::new(cursor))))
 }
 
 /// RFC 9110 §14.6.

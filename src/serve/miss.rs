@@ -108,7 +108,7 @@ fn delivered(shared: &Shared, inquiry: &Inquiry, delivery: Delivery) -> Answered
     match delivery.reply {
         Reply::Stored(entry, outcome) => (stored::respond(&entry, &asked, &outcome), outcome),
         Reply::Streaming(head, reader, outcome) => {
-            let body = ResponseBody::new(Source::Shared(reader));
+            let body = ResponseBody::new(Source::Shared(Box::new(reader)));
             (streamed(&head, inquiry, shared, &outcome, body), outcome)
         }
         Reply::Through(response, outcome) => (*response, outcome),
@@ -164,7 +164,7 @@ fn join(
     outcome: &Outcome,
 ) -> Option<http::Response<ResponseBody>> {
     let reader = body.reader()?;
-    Some(streamed(head, inquiry, shared, outcome, ResponseBody::new(Source::Shared(reader))))
+    Some(streamed(head, inquiry, shared, outcome, ResponseBody::new(Source::Shared(Box::new(reader)))))
 }
 
 /// The answer of a response that is still arriving. The client's conditions are ours to evaluate: they were not
