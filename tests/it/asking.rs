@@ -254,7 +254,7 @@ async fn active_checks_take_an_address_out_and_bring_it_back() {
         _ => ok("body").with("cache-control", "no-store"),
     })
     .await;
-    let health = "health = { path = \"/healthz\", interval = \"20ms\", timeout = \"1s\", unhealthy_after = 2, healthy_after = 2 }";
+    let health = "health = { path = \"/healthz\", interval = \"100ms\", timeout = \"1s\", unhealthy_after = 2, healthy_after = 2 }";
     let edge = before(origin.address()).origin(health).start().await;
     eventually("the address is taken out", async || (edge.get("/x").await.status == 503).then_some(())).await;
     assert_eq!(edge.admin("/readyz").await.status, 503, "every origin is down");
