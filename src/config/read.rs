@@ -160,8 +160,14 @@ fn translate_syntax(message: &str) -> (String, String) {
         return (message.to_owned(), help.to_owned());
     }
     match message.split_once(", expected ") {
-        Some((what, wanted)) => (format!("not TOML: {what}"), format!("write {wanted}")),
-        None => (format!("not TOML: {message}"), "see https://toml.io for how values are written".to_owned()),
+        Some((what, wanted)) if wanted != "nothing" => (format!("not TOML: {what}"), format!("write {wanted}")),
+        _ => {
+            let what = message.split(", expected ").next().unwrap_or_default();
+            (
+                format!("not TOML: {what}"),
+                "put strings in quotes; https://toml.io shows how values are written".to_owned(),
+            )
+        }
     }
 }
 

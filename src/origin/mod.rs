@@ -2,14 +2,14 @@
 //!
 //! The story of one request, and where it is told:
 //!
-//! 1. [`outbound`] writes its head anew; [`upload`] holds its body, so that it can be sent again while unread.
-//! 2. [`upstream`] chooses an address ([`balance`], among those that [`vitals`] allows) and waits for the right to use
-//!    a connection ([`pool`]).
-//! 3. [`exchange`] takes an idle connection or opens one ([`connect`], [`tls`]), sends, and waits for the head.
-//! 4. [`answer`] checks the head; [`stream`] is the body, which gives the connection back at its end.
-//! 5. If a try fails, [`retry`] says whether and where there may be another.
+//! 1. `outbound` writes its head anew; `upload` holds its body, so that it can be sent again while unread.
+//! 2. `upstream` chooses an address (`balance`, among those that `vitals` allows) and waits for the right to use
+//!    a connection (`pool`).
+//! 3. `exchange` takes an idle connection or opens one (`connect`, `tls`), sends, and waits for the head.
+//! 4. `answer` checks the head; `stream` is the body, which gives the connection back at its end.
+//! 5. If a try fails, `retry` says whether and where there may be another.
 //!
-//! Meanwhile [`upkeep`] resolves names again ([`resolve`]), closes idle connections and runs the checks of [`health`].
+//! Meanwhile `upkeep` resolves names again (`resolve`), closes idle connections and runs the checks of `health`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

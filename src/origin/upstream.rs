@@ -137,8 +137,9 @@ impl Upstream {
 
     fn failed(&self, address: &Arc<Address>, failure: &Failure) {
         self.count(&failure.error);
-        // A connection that the origin closed meanwhile says nothing of its health.
-        let Some(fault) = fault(&failure.error).filter(|_| !failure.was_reused) else { return };
+        // A connection that the origin closed while it was idle says nothing of its health.
+        let is_stale = failure.was_reused && matches!(failure.error, OriginError::Lost { .. });
+        let Some(fault) = fault(&failure.error).filter(|_| !is_stale) else { return };
         let now = Instant::now();
         let is_other = |other: &&Arc<Address>| !Arc::ptr_eq(other, address) && other.vitals.is_available(now);
         let is_last = self.addresses.load().iter().find(is_other).is_none();

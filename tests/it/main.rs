@@ -1,9 +1,9 @@
 //! The whole of Larder over real sockets.
 #![allow(clippy::panic, reason = "a test fails by panicking, also from the files that it stands on")]
-
 mod architecture;
 mod asking;
 mod caching;
+mod cli;
 mod collapsing;
 mod forwarding;
 mod lifecycle;

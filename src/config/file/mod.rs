@@ -23,6 +23,7 @@ use super::quantity::{Count, DAY, GIB, HOUR, KIB, MIB, MINUTE, SECOND, Size, TIB
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a file of tables")]
 #[schemars(title = "proxy.toml")]
+#[schemars(extend("required" = ["origins"]))]
 pub(crate) struct File {
     /// The public listeners, and what a connection may cost.
     pub(crate) server: Server,
@@ -38,7 +39,7 @@ pub(crate) struct File {
     /// What is said, and where.
     pub(crate) telemetry: Telemetry,
     /// Where requests go. At least one; the first that fits the request's host wins.
-    #[schemars(required, length(min = 1))]
+    #[schemars(length(min = 1))]
     pub(crate) origins: Vec<At<Origin>>,
     /// What is done with requests. Every rule that matches applies, top to bottom; a later one overrides an earlier
     /// one, key by key.
@@ -95,25 +96,25 @@ impl Default for Server {
 /// HTTPS listeners.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table: [server.tls]")]
+#[schemars(extend("required" = ["listen", "certificates"]))]
 pub(crate) struct Tls {
     /// Addresses on which clients are served over HTTPS. A change needs a restart.
-    #[schemars(required, length(min = 1))]
+    #[schemars(length(min = 1))]
     pub(crate) listen: At<Vec<Word<SocketAddr>>>,
     /// Certificates, chosen by SNI, read again when the files change.
-    #[schemars(required, length(min = 1))]
+    #[schemars(length(min = 1))]
     pub(crate) certificates: Vec<At<Certificate>>,
 }
 
 /// One certificate and its key, in PEM.
 #[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = r#"a table: { cert = "site.pem", key = "site.key" }"#)]
+#[schemars(extend("required" = ["cert", "key"]))]
 pub(crate) struct Certificate {
     /// The file of the certificate and its chain.
-    #[schemars(required)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cert: Option<Word<FilePath>>,
     /// The file of the private key.
-    #[schemars(required)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<Word<FilePath>>,
 }
@@ -175,10 +176,10 @@ impl Default for Memory {
 /// The second tier, shared by several nodes.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table: [redis]")]
+#[schemars(extend("required" = ["url"]))]
 pub(crate) struct Redis {
     /// redis://, rediss://, redis+sentinel://h1:26379,h2:26379/mymaster or redis+cluster://h1:7000,h2:7000; with
     /// user:password@ where needed.
-    #[schemars(required)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<Word<RedisUrl>>,
     /// The prefix of every key.

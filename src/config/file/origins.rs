@@ -11,13 +11,13 @@ use crate::config::settings::OriginUrl;
 /// Where requests go.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table: [[origins]]")]
+#[schemars(extend("required" = ["name", "urls"]))]
 pub(crate) struct Origin {
     /// Its name, unique: rules and metrics call it so.
-    #[schemars(required)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<Word<OriginName>>,
     /// Where it answers: http or https, a host, a port; no path, query or user.
-    #[schemars(required, length(min = 1))]
+    #[schemars(length(min = 1))]
     pub(crate) urls: At<Vec<Word<OriginUrl>>>,
     /// These Host values go here, `*` for any run of characters; empty: any.
     pub(crate) hosts: Vec<Word<HostPattern>>,
@@ -77,9 +77,9 @@ pub(crate) enum Balance {
 /// Active health checks.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = r#"a table: { path = "/healthz" }"#)]
+#[schemars(extend("required" = ["path"]))]
 pub(crate) struct Health {
     /// The path that is asked.
-    #[schemars(required)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<Word<HealthPath>>,
     /// Time between two checks of an address. "100ms" to "1h".

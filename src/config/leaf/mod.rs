@@ -288,10 +288,12 @@ impl Leaf for RedisUrl {
 
 /// `host`, `host:port`, `[::1]:port`.
 fn is_host_and_port(text: &str) -> bool {
-    text.parse::<http::uri::Authority>().is_ok_and(|authority| {
-        let port_is_fine = authority.port().is_none_or(|port| port.as_str().parse::<u16>().is_ok_and(|port| port > 0));
-        !authority.host().is_empty() && port_is_fine && !text.ends_with(':')
-    })
+    let Ok(authority) = text.parse::<http::uri::Authority>() else { return false };
+    let host = authority.host();
+    let port = text.get(host.len()..).unwrap_or_default();
+    let port_is_fine =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    !host.is_empty() && port_is_fine
 }
 
 /// A complaint of a text as a whole.

@@ -233,7 +233,8 @@ fn may_meet(one: &str, other: &str) -> bool {
 /// Only GET and HEAD are looked up and stored.
 fn uncacheable_methods(rule: &Rule, matcher: &Match, findings: &mut Findings) {
     let Some(methods) = matcher.method.as_ref().filter(|methods| !methods.list.is_empty()) else { return };
-    if methods.list.iter().any(|method| [Method::GET, Method::HEAD].contains(&method.value)) {
+    let is_stored = |text: &str| text.eq_ignore_ascii_case("GET") || text.eq_ignore_ascii_case("HEAD");
+    if methods.list.iter().any(|method| is_stored(&method.text)) {
         return;
     }
     for (key, span) in keys_of(rule).into_iter().filter(|(key, _)| OF_CACHE.contains(key)) {

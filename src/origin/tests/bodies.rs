@@ -216,8 +216,8 @@ async fn the_time_for_the_first_byte_does_not_run_while_the_client_sends() {
     let origins = start(Spec { first_byte_timeout, ..spec(&[origin.address]) }).await;
     let (body, mut client) = client_body("content-length: 6", 100, PATIENCE).await;
     let sending = async {
-        for piece in [b"1", b"2", b"3", b"4", b"5", b"6"] {
-            tokio::time::sleep(first_byte_timeout / 2).await;
+        for (piece, pause) in [(b"12", 1), (b"34", 6), (b"56", 3)] {
+            tokio::time::sleep(first_byte_timeout * pause / 4).await;
             client.write_all(piece).await.unwrap();
         }
     };

@@ -206,6 +206,21 @@ async fn a_fetch_that_is_given_up_frees_its_connection() {
 }
 
 #[tokio::test]
+async fn a_post_does_not_use_a_connection_that_was_idle_for_long() {
+    let origin = Scripted::answering(OK).await;
+    let origins = start(spec(&[origin.address])).await;
+    ask_and_read(&origins, get()).await;
+    ask_and_read(&origins, request(Method::POST, "/x")).await;
+    assert_eq!(origin.connections(), 1, "the origin used it a moment ago");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    ask_and_read(&origins, get()).await;
+    assert_eq!(origin.connections(), 1, "this could be repeated");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    ask_and_read(&origins, request(Method::POST, "/x")).await;
+    assert_eq!(origin.connections(), 2, "the origin may be closing it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_connections_are_opened_than_allowed_and_the_others_wait_their_turn() {
     let present = Arc::new(AtomicUsize::new(0));
     let most = Arc::new(AtomicUsize::new(0));
@@ -222,10 +237,10 @@ async fn no_more_connections_are_opened_than_allowed_and_the_others_wait_their_t
     })
     .await;
     let origins = start(Spec { max_connections: 3, ..spec(&[origin.address]) }).await;
-    let asked = (0..40).map(|_| ask_and_read(&origins, get()));
+    let asked = (0..100).map(|_| ask_and_read(&origins, get()));
     let answers = within(futures_util::future::join_all(asked)).await;
     assert!(answers.iter().all(|answer| *answer == (200, "ok".to_owned())));
-    assert_eq!((most.load(Ordering::SeqCst), origin.connections(), origin.hits()), (3, 3, 40));
+    assert_eq!((most.load(Ordering::SeqCst), origin.connections(), origin.hits()), (3, 3, 100));
 }
 
 #[tokio::test]
