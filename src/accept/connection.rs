@@ -160,9 +160,7 @@ async fn speak_http2<H, I>(
     builder.max_header_list_size(u32::try_from(server.max_header_bytes).unwrap_or(u32::MAX));
     builder.max_pending_accept_reset_streams(PENDING_RESETS);
     builder.max_local_error_reset_streams(LOCAL_RESETS);
-    // A client that is gone without a word is noticed while its answer waits for its window.
-    builder.keep_alive_interval(server.idle_timeout / 2);
-    builder.keep_alive_timeout(server.idle_timeout / 2);
+    // No pings of ours: a client that is gone makes no progress, which the pulse sees, and ours would look like some.
     let connection = builder.serve_connection(wire, reception);
     note(drain.steer(connection, http2::Connection::graceful_shutdown).await);
 }

@@ -62,12 +62,12 @@ enum Doing {
     Working,
     /// Waits for a whole head.
     Head(u32),
-    /// Waits for the next request.
-    Idle(u32),
+    /// Waits for the next request. On HTTP/2 the library may still be sending what it was handed.
+    Idle(u32, u64),
     /// The socket takes no more bytes.
     Blocked(u64),
     /// Every answer under way could go on, but the client's windows are closed (HTTP/2).
-    Stalled(u32),
+    Stalled(u32, u64),
     /// Ended by us.
     Closing,
 }
@@ -159,16 +159,17 @@ impl Pulse {
     fn doing(&self) -> Doing {
         let in_flight = self.in_flight.load(Relaxed);
         let requests = self.requests.load(Relaxed);
+        let written = self.written.load(Relaxed);
         if self.is_closing.load(Relaxed) {
             Doing::Closing
         } else if self.is_blocked.load(Relaxed) {
-            Doing::Blocked(self.written.load(Relaxed))
+            Doing::Blocked(written)
         } else if in_flight == 0 && (requests == 0 || self.has_head_begun.load(Relaxed)) {
             Doing::Head(requests)
         } else if in_flight == 0 {
-            Doing::Idle(requests)
+            Doing::Idle(requests, written)
         } else if self.answering.load(Relaxed) == in_flight && self.waiting.load(Relaxed) == 0 {
-            Doing::Stalled(self.pieces.load(Relaxed))
+            Doing::Stalled(self.pieces.load(Relaxed), written)
         } else {
             Doing::Working
         }
@@ -242,7 +243,7 @@ impl Limits {
         match doing {
             Doing::Working => None,
             Doing::Head(_) => Some(self.head),
-            Doing::Idle(_) | Doing::Blocked(_) | Doing::Stalled(_) => Some(self.idle),
+            Doing::Idle(..) | Doing::Blocked(_) | Doing::Stalled(..) => Some(self.idle),
             Doing::Closing => Some(LINGER),
         }
     }
@@ -325,16 +326,18 @@ mod tests {
         let mut request = pulse.begin(false);
         assert_eq!(pulse.doing(), Doing::Working, "a handler works");
         request.answered();
-        assert_eq!(pulse.doing(), Doing::Stalled(0), "an answer that nobody takes");
+        assert_eq!(pulse.doing(), Doing::Stalled(0, 0), "an answer that nobody takes");
         request.piece();
-        assert_eq!(pulse.doing(), Doing::Stalled(1), "progress is a new state");
+        assert_eq!(pulse.doing(), Doing::Stalled(1, 0), "progress is a new state");
         request.set_waiting(true);
         assert_eq!(pulse.doing(), Doing::Working, "the source is slow, not the client");
         pulse.blocked();
         assert_eq!(pulse.doing(), Doing::Blocked(0), "the socket is full");
         pulse.wrote(7);
         drop(request);
-        assert_eq!(pulse.doing(), Doing::Idle(1), "between requests");
+        assert_eq!(pulse.doing(), Doing::Idle(1, 7), "between requests");
+        pulse.wrote(1);
+        assert_eq!(pulse.doing(), Doing::Idle(1, 8), "what still goes out is progress");
         assert!(pulse.head_bytes_came() && !pulse.head_bytes_came(), "only the first bytes are the first");
         assert_eq!(pulse.doing(), Doing::Head(1), "the next head has begun");
         pulse.close();
