@@ -248,9 +248,13 @@ async fn a_body_shorter_than_its_length_breaks_for_everybody_and_is_not_stored()
         assert!(download.finish().await.broken);
     }
     assert!(head.contains("content-length: 100"), "the length shows an old client what is missing: {head}");
-    assert_eq!((old.rest().await.as_str(), origin.hits()), ("only a part", 1));
-    let (_connection, again) = edge.open("/x").await;
-    assert_eq!((again.finish().await.broken, origin.hits()), (true, 2), "nothing was stored");
+    assert!("only a part".starts_with(&old.rest().await));
+    assert_eq!(origin.hits(), 1);
+    // The gate is open now: this one may break before its head has gone out.
+    let mut again = Line::to(edge.address()).await;
+    again.send(format!("GET /x HTTP/1.1\r\nhost: {}\r\n\r\n", edge.address())).await;
+    assert!("only a part".starts_with(again.rest().await.split("\r\n\r\n").nth(1).unwrap_or_default()));
+    assert_eq!(origin.hits(), 2, "nothing was stored");
 }
 
 #[tokio::test]
