@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, MAX_FORWARDS, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, MAX_FORWARDS, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
@@ -205,10 +205,21 @@ fn spend_forward(headers: &mut HeaderMap) -> Result<(), Turned> {
     }
 }
 
-/// Takes off what is about the client's connection.
+/// Whether the client wants the fields that may follow a body; HTTP/2 has room for them without asking. RFC 9110
+/// §10.1.4.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(TE).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|member| member.trim().eq_ignore_ascii_case("trailers"))
+}
+
+/// Takes off what is about the client's connection. Of `TE` it is left whether trailers may come.
 fn clean(head: &mut Parts) {
     let upgrade = upgrade(head);
+    let takes_trailers = head.version == Version::HTTP_2 || takes_trailers(&head.headers);
     hop::strip(&mut head.headers);
+    if takes_trailers {
+        head.headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
     match upgrade {
         Some(protocols) => {
             head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -419,7 +430,7 @@ mod tests {
         );
         examine(&mut head, line(), &server()).expect("the request is fine");
         let left: Vec<&str> = head.headers.keys().map(http::HeaderName::as_str).collect();
-        assert_eq!(left, ["accept"]);
+        assert_eq!(left, ["accept", "te"]);
     }
 
     #[test]

@@ -45,13 +45,15 @@ pub trait Observer: Send {
 pub struct ResponseBody {
     source: Source,
     sent: u64,
+    /// What broke the body off, once what came before it has had its turn to be sent.
+    broken: Option<BoxError>,
     observer: Option<Box<dyn Observer>>,
 }
 
 impl ResponseBody {
     /// A body from `source`, unobserved.
     pub fn new(source: Source) -> Self {
-        Self { source, sent: 0, observer: None }
+        Self { source, sent: 0, broken: None, observer: None }
     }
 
     /// No body.
@@ -102,7 +104,19 @@ impl Body for ResponseBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(self.poll_source(cx));
+        let frame = match self.broken.take() {
+            Some(error) => Some(Err(error)),
+            None => match ready!(self.poll_source(cx)) {
+                // A connection that meets an error ends without sending what it still holds. It is given a turn to
+                // send: a client that has seen the head and a part knows what broke off.
+                Some(Err(error)) => {
+                    self.broken = Some(error);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                frame => frame,
+            },
+        };
         match &frame {
             Some(Ok(frame)) => {
                 self.sent += frame.data_ref().map_or(0, |data| data.len() as u64);

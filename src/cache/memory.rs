@@ -66,8 +66,11 @@ impl Variants {
                 entries.remove(idlest);
             }
         }
+        // A response that was fresh when it came could be shared; one that was not says nothing new.
+        let is_shareable = entry.head.freshness.is_fresh(entry.head.received_at);
+        let unshareable_until = if is_shareable { Timestamp::EPOCH } else { self.unshareable_until };
         entries.insert(0, entry);
-        Self { entries, unshareable_until: Timestamp::EPOCH }
+        Self { entries, unshareable_until }
     }
 }
 

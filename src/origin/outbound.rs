@@ -21,6 +21,9 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// What we call ourselves in `Via`. RFC 9110 §7.6.3.
 const VIA_US: &str = "1.1 larder";
 
+/// What we understand of `Surrogate-Control`, so that origins may send it. Edge Architecture Specification 1.0 §2.1.
+const CAPABILITY: (HeaderName, &str) = (HeaderName::from_static("surrogate-capability"), "larder=\"Surrogate/1.0\"");
+
 /// A request's head as it goes out, once for each try.
 #[derive(Debug)]
 pub(super) struct Template {
@@ -108,6 +111,7 @@ fn frame(headers: &mut HeaderMap, request: &Outbound, had_length: bool) {
 /// Says who asks: `Via`, `X-Forwarded-*`, `Forwarded`, `X-Request-Id`. What is there comes from a trusted proxy.
 fn introduce(headers: &mut HeaderMap, client: &Client) {
     extend(headers, VIA, VIA_US);
+    extend(headers, CAPABILITY.0, CAPABILITY.1);
     let peer = client.peer.ip().to_canonical();
     let mut text = String::with_capacity(96);
     let _ = write!(text, "{peer}");
@@ -210,6 +214,7 @@ mod tests {
             "b: 3",
             "a: 2",
             "via: 1.1 larder",
+            "surrogate-capability: larder=\"Surrogate/1.0\"",
             "x-forwarded-for: 192.0.2.9",
             "x-forwarded-proto: https",
             "x-forwarded-host: shop.example:8080",

@@ -243,10 +243,11 @@ impl Grounds<'_> {
             must_revalidate: self.forbids_stale(),
             ..Freshness::new(received_at, initial_age, lifetime)
         };
-        // A stale window must have been asked for by name to keep what is stale from the start. With the default of
-        // `stale_if_error` every `max-age=0` page would be kept, and its readers would queue for each other.
-        let is_kept_for_stale_use =
-            !stale_while_revalidate.is_zero() || (stated.stale_if_error.is_some() && !stale_if_error.is_zero());
+        // What is stale from the start may still stand in for a failing origin. Not by default what the origin gave no
+        // time at all (`max-age=0`): it may be one user's page, whose origin trusts that it is asked every time.
+        let was_ever_fresh = !lifetime.is_zero();
+        let is_kept_for_stale_use = !stale_while_revalidate.is_zero()
+            || ((stated.stale_if_error.is_some() || was_ever_fresh) && !stale_if_error.is_zero());
         if freshness.is_fresh(received_at) || has_validator(self.exchange) || is_kept_for_stale_use {
             return Ok(freshness);
         }
@@ -402,9 +403,16 @@ mod tests {
             // Freshness.
             (200, &[], &[(CC, "proxy-revalidate, max-age=60")], Ok(60), "fresh all the same"),
             (200, &[], &[(CC, "max-age=60"), ("age", "30")], Ok(30), "less its age"),
-            (200, &[], &[(CC, "max-age=60"), ("age", "60")], Err(NoLifetime), "as old as its lifetime"),
-            (200, &[], &[(CC, "max-age=2147483648"), ("age", "2147483648")], Err(NoLifetime), "no wrap"),
-            (200, &[], &[(CC, "max-age=60"), ("date", "{-3600}")], Err(NoLifetime), "the apparent age counts"),
+            (
+                200,
+                &[],
+                &[(CC, "max-age=60"), ("age", "60")],
+                Ok(0),
+                "as old as its lifetime: for a failing origin only",
+            ),
+            (200, &[], &[(CC, "max-age=2147483648"), ("age", "2147483648")], Ok(0), "no wrap"),
+            (200, &[], &[(CC, "max-age=60"), ("date", "{-3600}")], Ok(0), "the apparent age counts"),
+            (200, &[], &[(CC, "max-age=60, must-revalidate"), ("age", "60")], Err(NoLifetime), "no stale use at all"),
             (200, &[], &[(CC, "max-age=0")], Err(NoLifetime), "stale from the start, and nothing to ask with"),
             (200, &[], &[("expires", "0")], Err(NoLifetime), "stale from the start, and nothing to ask with"),
             (200, &[], &[(CC, "max-age='60'")], Err(NoLifetime), "invalid is stale"),
@@ -479,7 +487,7 @@ mod tests {
             (&minute, 200, &[], &[], Ok(60), "and what is not stated"),
             (&minute, 200, &[], &[(CC, "s-maxage=5, max-age=9"), ("expires", "0")], Ok(60), "all of it"),
             (&minute, 200, &[], &[("age", "3600"), ("date", "{-7200}")], Ok(60), "it counts from arrival"),
-            (&minute, 200, &[], &[("age", "2147483648")], Err(NoLifetime), "an age before the epoch stays stale"),
+            (&minute, 200, &[], &[("age", "2147483648")], Ok(0), "an age before the epoch stays stale"),
             (&minute, 200, AUTHORIZED, &[(CC, "s-maxage=5")], Ok(60), "s-maxage still allows sharing"),
             (&minute, 500, &[], &[], Err(Status), "an error that states nothing does not live by it"),
             (&minute, 400, &[], &[], Err(Status), "nor an answer to an odd request"),

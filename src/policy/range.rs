@@ -14,9 +14,6 @@ use super::time::Timestamp;
 /// Ranges in one request beyond which it is answered in full: each costs a part head and a pass over the body.
 const MAX_PARTS: usize = 32;
 
-/// Bytes between two ranges that are not worth a part of their own: about what its head costs.
-const GAP: u64 = 80;
-
 /// The byte ranges of a representation, first byte and one past the last.
 pub type Parts = SmallVec<[Range<u64>; 1]>;
 
@@ -37,7 +34,7 @@ pub enum Wanted {
 /// `stored`: the fields of the stored response that answers; `length`: of the complete representation, in bytes.
 ///
 /// A `Range` that is malformed, in another unit, given twice, or in more than 32 pieces is ignored, and so is one
-/// whose `If-Range` does not hold. Ranges that overlap or nearly touch are joined, so that an answer never has more
+/// whose `If-Range` does not hold. Ranges that overlap or touch are joined, so that an answer never has more
 /// bytes than the representation and its parts' heads.
 ///
 /// RFC 9110 §13.1.5, §14.1.2, §14.2, §15.3.7.
@@ -204,14 +201,14 @@ fn specified(value: &[u8]) -> Option<SmallVec<[Spec; 4]>> {
     (!specified.is_empty()).then_some(specified)
 }
 
-/// Joins parts that overlap or nearly touch; leaves them alone, in their order, where none do.
+/// Joins parts that overlap or touch; leaves them alone, in their order, where none do.
 fn join(parts: &mut Parts) {
     let mut ascending = parts.clone();
     ascending.sort_unstable_by_key(|part| (part.start, part.end));
     let mut joined = Parts::new();
     for part in ascending {
         match joined.last_mut() {
-            Some(last) if part.start <= last.end.saturating_add(GAP) => last.end = last.end.max(part.end),
+            Some(last) if part.start <= last.end => last.end = last.end.max(part.end),
             _ => joined.push(part),
         }
     }
@@ -300,7 +297,7 @@ mod tests {
     #[test]
     fn ranges_are_found_within_the_representation() {
         use Wanted::{Unsatisfiable, Whole};
-        let cases: [(&str, u64, Wanted, &str); 34] = [
+        let cases: [(&str, u64, Wanted, &str); 35] = [
             ("bytes=0-1", 11, parts(&[(0, 1)]), "the first two"),
             ("bytes=1-", 11, parts(&[(1, 10)]), "to the end"),
             ("bytes=-1", 11, parts(&[(10, 10)]), "the last one"),
@@ -334,7 +331,8 @@ mod tests {
             ("bytes=0-1,500-501", 1000, parts(&[(0, 1), (500, 501)]), "two"),
             ("bytes=-2,0-1", 1000, parts(&[(998, 999), (0, 1)]), "in the order asked for"),
             ("bytes=500-600,0-1,550-700", 1000, parts(&[(0, 1), (500, 700)]), "overlapping ones are joined"),
-            ("bytes=200-201,0-119", 1000, parts(&[(0, 201)]), "a small gap is not worth a part"),
+            ("bytes=200-201,0-119", 1000, parts(&[(200, 201), (0, 119)]), "a small gap is a gap"),
+            ("bytes=200-201,0-199", 1000, parts(&[(0, 201)]), "those that touch are one"),
         ];
         for (value, length, want, why) in cases {
             let request = HeaderMap::from_iter([(header::RANGE, HeaderValue::try_from(value).unwrap())]);

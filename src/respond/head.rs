@@ -7,6 +7,7 @@ use http::header::{AGE, CACHE_CONTROL, EXPIRES, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::cache_status;
+use crate::policy::directives::{CDN_CACHE_CONTROL, SURROGATE_CONTROL};
 use crate::policy::outcome::Outcome;
 use crate::policy::treatment::Treatment;
 
@@ -87,11 +88,10 @@ fn split_list(line: &str) -> Vec<&str> {
 ///
 /// `Cache-Groups` stays: it is meant for caches further down, too (RFC 9875).
 pub fn take_hidden(headers: &mut HeaderMap, tag_headers: &[HeaderName]) -> HeaderMap {
-    static TARGETED: [HeaderName; 2] =
-        [HeaderName::from_static("surrogate-control"), HeaderName::from_static("cdn-cache-control")];
     static CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
     let mut hidden = HeaderMap::new();
-    for name in tag_headers.iter().filter(|name| **name != CACHE_GROUPS).chain(&TARGETED) {
+    for name in tag_headers.iter().filter(|name| **name != CACHE_GROUPS).chain(&[SURROGATE_CONTROL, CDN_CACHE_CONTROL])
+    {
         for value in headers.get_all(name) {
             hidden.append(name, value.clone());
         }
@@ -119,7 +119,7 @@ mod tests {
         ];
         for (stated, told, why) in cases {
             let mut head = headers(&[("cache-control", stated), ("expires", "0"), ("age", "40")]);
-            tell_browsers(&mut head, Duration::from_secs(60));
+            tell_browsers(&mut head, Duration::from_mins(1));
             assert_eq!(head[CACHE_CONTROL], told, "{why}");
             assert!(!head.contains_key(EXPIRES), "{why}");
             assert_eq!(head[AGE], "0", "{why}");

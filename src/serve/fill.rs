@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body::Body as _;
 use tokio::sync::oneshot;
@@ -19,6 +19,7 @@ use super::inquiry::Inquiry;
 use super::look_up::Need;
 use super::miss::stale_fallback;
 use super::pour::Pour;
+use super::question::Question;
 use super::through;
 use crate::body::request::RequestBody;
 use crate::body::response::ResponseBody;
@@ -32,7 +33,7 @@ use crate::policy::outcome::{Detail, Outcome};
 use crate::policy::reuse::{self, Standing, Verdict};
 use crate::policy::time::Timestamp;
 use crate::policy::validation::{self, HeadEffect};
-use crate::policy::{conditional, freshness::Freshness, range, vary};
+use crate::policy::{freshness::Freshness, range, vary};
 
 /// How long requests do not queue for a key whose answer could not be shared.
 const UNSHAREABLE_FOR: Duration = Duration::from_mins(1);
@@ -56,18 +57,6 @@ pub(super) enum Reply {
     Failed(Failure, Outcome),
 }
 
-/// What is asked of the origin, beside the client's own request.
-enum Question {
-    /// For all of it.
-    Whole,
-    /// Whether a stored response is still good.
-    Validate(Arc<Entry>),
-    /// For what is missing of a stored part.
-    Rest(Arc<Entry>),
-    /// As the client put it: its range and conditions go along.
-    AsAsked,
-}
-
 /// A fetch under way.
 pub(super) struct Fill {
     shared: Arc<Shared>,
@@ -87,7 +76,7 @@ impl Fill {
 
     /// Asks, and sees it through to the end. Without `reply` it is a refresh that no client waits for.
     pub(super) async fn run(mut self, reply: Option<oneshot::Sender<Delivery>>) {
-        let mut question = self.question();
+        let mut question = Question::of(&self.inquiry, &self.need);
         let reply = Waiting(reply);
         loop {
             match self.put(&question).await {
@@ -95,7 +84,7 @@ impl Fill {
                     let failure = Failure::of_origin(&self.inquiry, &error);
                     return self.failed(&failure, reply);
                 }
-                Ok(answer) if must_ask_again(&question, &answer) => question = Question::Whole,
+                Ok(answer) if question.is_missed_by(&answer) => question = Question::Whole,
                 Ok(answer) => return self.answered(&question, answer, reply).await,
             }
         }
@@ -106,49 +95,13 @@ impl Fill {
         self.fresh(answer, Waiting(Some(reply))).await;
     }
 
-    fn question(&self) -> Question {
-        if let Some(entry) = &self.need.stored
-            && !validation::conditions(&entry.head.headers).is_empty()
-        {
-            return Question::Validate(Arc::clone(entry));
-        }
-        if let Some(entry) = &self.need.part
-            && !self.inquiry.wants_range()
-            && self.inquiry.method == Method::GET
-            && entry.part.is_some_and(|part| part.first == 0 && part.complete.is_some())
-        {
-            return Question::Rest(Arc::clone(entry));
-        }
-        if self.inquiry.wants_range() || self.need.alone || self.inquiry.method == Method::HEAD {
-            return Question::AsAsked;
-        }
-        Question::Whole
-    }
-
     /// Puts the question to the origin.
     async fn put(&mut self, question: &Question) -> Result<Answer, OriginError> {
-        let mut headers = self.inquiry.headers.clone();
-        match question {
-            Question::AsAsked => {}
-            Question::Whole => conditional::strip(&mut headers, true),
-            Question::Validate(entry) => {
-                conditional::strip(&mut headers, true);
-                validation::conditions(&entry.head.headers).apply(&mut headers);
-            }
-            Question::Rest(entry) => {
-                conditional::strip(&mut headers, true);
-                headers.insert(RANGE, value(format!("bytes={}-", entry.body.len())));
-                // RFC 9110 §13.1.5: a strong validator, or none.
-                let etag = entry.head.headers.get(ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/"));
-                if let Some(etag) = etag {
-                    headers.insert(IF_RANGE, etag.clone());
-                }
-            }
-        }
         let inquiry = &self.inquiry;
         let Some(origin) = inquiry.origin() else { unreachable!("a request without an origin is not fetched") };
+        let outbound = inquiry.outbound(question.fields(&inquiry.headers), RequestBody::empty());
         self.requested_at = self.shared.clock.now();
-        inquiry.site.origins.fetch(origin, inquiry.outbound(headers, RequestBody::empty())).await
+        inquiry.site.origins.fetch(origin, outbound).await
     }
 
     /// The origin could not be asked, or did not answer.
@@ -229,6 +182,7 @@ impl Fill {
             ..self.need.outcome()
         };
         let shareable = is_shareable(&entry.head, now);
+        self.learn(shareable, now);
         self.land(|| if shareable { Landing::Stored(Arc::clone(&entry), None) } else { Landing::Unshareable });
         reply.send(Reply::Stored(entry, outcome), origin);
     }
@@ -252,7 +206,11 @@ impl Fill {
         self.land(|| Landing::Unshareable);
         let outcome = Outcome {
             forward_status: Some(answer.status),
-            detail: Some(if why == Detail::Method { self.need.why } else { why }),
+            detail: Some(if matches!(self.need.why, Detail::HitForMiss) || why == Detail::Method {
+                self.need.why
+            } else {
+                why
+            }),
             ..self.need.outcome()
         };
         let origin = Some((answer.address, answer.first_byte));
@@ -275,6 +233,14 @@ impl Fill {
                 }
                 self.through(answer, why, reply);
             }
+        }
+    }
+
+    /// A URL whose responses are stale as they come cannot be shared, though it is stored. Seen twice in a row, nobody
+    /// queues for it.
+    fn learn(&self, shareable: bool, now: Timestamp) {
+        if !shareable && self.need.stored.is_some() {
+            self.mark_unshareable(now);
         }
     }
 
@@ -363,6 +329,7 @@ impl Fill {
         }
         let head = Arc::new(head);
         let shareable = part.is_none() && is_shareable(&head, head.received_at);
+        self.learn(shareable || part.is_some(), head.received_at);
         self.land(
             || {
                 if shareable { Landing::Streaming(Arc::clone(&head), body.clone()) } else { Landing::Unshareable }
@@ -392,19 +359,6 @@ impl Fill {
     }
 }
 
-/// Whether the answer fits nothing that we have: then all of it is asked for, once.
-fn must_ask_again(question: &Question, answer: &Answer) -> bool {
-    match (question, answer.status) {
-        // RFC 9111 §4.3.4: a 304 that does not select the stored response.
-        (Question::Validate(entry), StatusCode::NOT_MODIFIED) => {
-            !validation::confirms(&entry.head.headers, &answer.headers)
-        }
-        (Question::Rest(entry), StatusCode::PARTIAL_CONTENT) => !continues(entry, answer),
-        (Question::Rest(_), StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PRECONDITION_FAILED) => true,
-        _ => false,
-    }
-}
-
 /// Whether a response may answer requests that came while it was being fetched. RFC 9111 §4: those that it could be
 /// reused for.
 fn is_shareable(head: &Head, now: Timestamp) -> bool {
@@ -412,20 +366,8 @@ fn is_shareable(head: &Head, now: Timestamp) -> bool {
     matches!(verdict, Verdict::Fresh | Verdict::StaleWhileRevalidate)
 }
 
-/// Whether a part that came begins where the stored one ends, and is of the same representation.
-fn continues(entry: &Entry, answer: &Answer) -> bool {
-    let Some(stated) = range::content_range(&answer.headers) else { return false };
-    let Some(part) = entry.part else { return false };
-    let whole = part.complete.is_some() && stated.complete == part.complete && Some(stated.last + 1) == part.complete;
-    whole && stated.first == part.first + entry.body.len() && range::may_combine(&entry.head.headers, &answer.headers)
-}
-
 fn is_server_trouble(status: StatusCode) -> bool {
     matches!(status.as_u16(), 500 | 502 | 503 | 504)
-}
-
-fn value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).expect("digits and letters are a field value")
 }
 
 /// The client that waits for the reply, if one does.

@@ -19,6 +19,7 @@ mod metrics;
 mod miss;
 mod pass;
 mod pour;
+mod question;
 mod refresh;
 mod site;
 mod through;

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, Response};
 use super::inquiry::Inquiry;
 use crate::body::response::ResponseBody;
 use crate::origin::Answer;
+use crate::policy::directives::CDN_CACHE_CONTROL;
 use crate::policy::outcome::Outcome;
 use crate::respond::head;
 
@@ -13,7 +14,12 @@ use crate::respond::head;
 pub(super) fn respond(answer: Answer, inquiry: &Inquiry, outcome: &Outcome) -> Response<ResponseBody> {
     let mut headers = answer.headers;
     if !inquiry.site.expose_hidden {
-        take_hidden(&mut headers, inquiry);
+        let hidden = take_hidden(&mut headers, inquiry);
+        // What kept us from storing it must keep a cache further down from it, too: without its `private`, that cache
+        // would go by a `Cache-Control` that was not meant for caches like us. RFC 9213 §3.
+        for value in hidden.get_all(&CDN_CACHE_CONTROL) {
+            headers.append(CDN_CACHE_CONTROL, value.clone());
+        }
     }
     // Nothing of it was stored here: what an upstream cache said of its age stands, else it is new.
     headers.entry(AGE).or_insert(HeaderValue::from_static("0"));

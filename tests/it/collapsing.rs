@@ -364,8 +364,8 @@ async fn one_revalidation_serves_everybody() {
         let door = door.clone();
         async move {
             if asked.number == 1 {
-                let told = ok("v1").with("cache-control", "max-age=10, must-revalidate");
-                return told.with("age", "20").with("etag", "\"a\"");
+                let stale = ok("v1").with("cache-control", "max-age=10, must-revalidate").with("age", "20");
+                return stale.with("etag", "\"1\"");
             }
             door.pass().await;
             ok("v2").fresh(60)
