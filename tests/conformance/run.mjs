@@ -179,7 +179,9 @@ function report (cases, results, declined) {
   }
   for (const id of Object.keys(declined)) {
     if (!byId.has(id)) wrong.push(`${id} is declined, and there is no such case`)
-    if (!/RFC \d+ §/.test(declined[id])) wrong.push(`${id} is declined without a clause (RFC n §m)`)
+    if (!/^RFC \d+ §[0-9.]+/.test(declined[id])) {
+      wrong.push(`${id} is declined without a clause (RFC n §m: why)`)
+    }
   }
   console.log(`required: ${figures.required.join(' of ')} pass`)
   console.log(`optional: ${figures.optimal.join(' of ')} pass`)

@@ -185,7 +185,7 @@ async fn stale_windows_come_from_the_rule_where_the_origin_states_none() {
     for (rule, directives, detail) in cases {
         let origin = Origin::serve(move |asked| {
             if asked.number == 1 {
-                ok("kept").with("cache-control", directives).with("age", "30")
+                ok("kept").with("cache-control", directives).with("age", "30").with("etag", "\"a\"")
             } else {
                 status(503, "failed")
             }
@@ -235,7 +235,7 @@ async fn max_stale_is_honoured_and_only_where_it_may() {
     ];
     for (directives, wanted, stale, why) in cases {
         let origin = Origin::serve(move |asked| {
-            ok(format!("v{}", asked.number)).with("cache-control", directives).with("age", "30")
+            ok(format!("v{}", asked.number)).with("cache-control", directives).with("age", "30").with("etag", "\"a\"")
         })
         .await;
         let edge = before(origin.address()).rule("client_cache_control = \"honour\"").start().await;

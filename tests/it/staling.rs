@@ -43,8 +43,9 @@ async fn failing(failure: Failure, directives: &'static str) -> RawOrigin {
 async fn fail(mut visitor: Visitor, failure: Failure, directives: &str, was_asked: Arc<AtomicBool>) {
     while visitor.request().await.is_some() {
         if !was_asked.swap(true, Ordering::AcqRel) {
-            let head =
-                format!("HTTP/1.1 200 OK\r\ncache-control: {directives}\r\nage: 20\r\ncontent-length: 4\r\n\r\nkept");
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncache-control: {directives}\r\nage: 20\r\netag: \"a\"\r\ncontent-length: 4\r\n\r\nkept"
+            );
             visitor.say(head).await;
             continue;
         }
@@ -113,7 +114,11 @@ async fn an_origin_that_never_answers_is_told_with_504() {
 #[tokio::test]
 async fn an_error_that_is_not_the_origins_failure_replaces_the_stale_response() {
     let origin = Origin::serve(|asked| {
-        if asked.number == 1 { ok("kept").fresh(10).with("age", "20") } else { status(404, "gone").fresh(60) }
+        if asked.number == 1 {
+            ok("kept").fresh(10).with("age", "20").with("etag", "\"a\"")
+        } else {
+            status(404, "gone").fresh(60)
+        }
     })
     .await;
     let edge = before(origin.address()).start().await;

@@ -21,7 +21,7 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 
 /// Tries again until `attempt` gives something: for what happens in the background, where each try is a request
 /// that takes its own time.
-pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut attempt: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
     within(what, async {
         loop {
             if let Some(value) = attempt().await {
