@@ -96,7 +96,7 @@ fn serve() -> Serve {
     for number in 0..OBJECTS {
         let target = format!("/products/{number}");
         let key = KeyBuffer::of("http", "bench.test", &target, &HeaderMap::new(), &KeyRules::default());
-        memory.put(&key.to_key(), Arc::new(entry(&ledger, &clock)));
+        memory.put(&key.to_key(), Arc::new(entry(&ledger, &clock)), None);
     }
     let site = Site {
         rules: Rules::compile(Vec::new(), &[]),
@@ -113,6 +113,7 @@ fn serve() -> Serve {
         telemetry: Telemetry::silent(),
         metrics: Metrics::register(&mut Registry::default()),
         tasks: TaskTracker::new(),
+        tunnels: TaskTracker::new(),
         stop: CancellationToken::new(),
     }))
 }

@@ -87,7 +87,12 @@ pub async fn run(source: Source, loaded: Loaded, stop: CancellationToken) -> Res
     let reload = tokio::spawn(node.clone().follow(source, watcher));
     stop.cancelled().await;
     tracing::info!("draining: no new connections; what is under way gets server.drain_timeout");
-    while serving.join_next().await.is_some() {}
+    let grace = node.settings.load().server.drain_timeout;
+    let tunnels = &node.shared.tunnels;
+    tunnels.close();
+    let tunnels_end = tokio::time::timeout(grace, tunnels.wait());
+    let connections_end = async { while serving.join_next().await.is_some() {} };
+    let _ = tokio::join!(tunnels_end, connections_end);
     // The admin listener stays up while we drain.
     ended.cancel();
     let _ = tokio::join!(admin, reload);
@@ -145,6 +150,7 @@ impl Node {
             telemetry: Arc::clone(&telemetry),
             metrics: serve::Metrics::register(registry),
             tasks,
+            tunnels: TaskTracker::new(),
             stop: origins.stop.clone(),
         });
         let server = Arc::new(ArcSwap::from_pointee(settings.server.clone()));

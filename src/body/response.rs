@@ -137,7 +137,7 @@ impl Body for ResponseBody {
             Source::Empty => true,
             Source::Full(bytes) => bytes.is_empty(),
             Source::Stored(cursor) => cursor.remaining() == 0,
-            Source::Shared(_) => false,
+            Source::Shared(reader) => reader.is_end(),
             Source::Stream(body) => body.is_end_stream(),
         }
     }

@@ -4,6 +4,7 @@
 //! be stored, only a window of it is kept: the fill then waits for its readers, and a reader that would hold up the
 //! others is cut off.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -47,14 +48,13 @@ pub fn shared_body(expected: Option<u64>) -> (Writer, SharedBody) {
     (Writer { inner: Arc::clone(&inner) }, SharedBody { inner })
 }
 
-#[derive(Debug)]
 struct Inner {
     state: Mutex<State>,
     /// A reader moved on, or left.
     readers_moved: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     expected: Option<u64>,
     /// Pieces still kept, each with its offset in the body.
@@ -65,6 +65,8 @@ struct State {
     windowed: bool,
     end: Option<Result<Option<HeaderMap>, SharedBodyError>>,
     readers: Vec<Option<Place>>,
+    /// What is given back when the last reader has left: the room that the pieces take.
+    hold: Option<Box<dyn Any + Send>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +74,12 @@ struct Place {
     position: u64,
     waker: Option<Waker>,
     cut: bool,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SharedBody").field("written", &self.lock().written).finish_non_exhaustive()
+    }
 }
 
 impl Inner {
@@ -161,8 +169,9 @@ impl Writer {
         StoredBody::from_pieces(pieces)
     }
 
-    /// Shows the end: the body is complete.
-    pub fn finish(self, trailers: Option<HeaderMap>) {
+    /// Shows the end: the body is complete. `hold` is dropped with the last reader: slow ones keep the pieces.
+    pub fn finish(self, trailers: Option<HeaderMap>, hold: impl Any + Send) {
+        self.inner.lock().hold = Some(Box::new(hold));
         self.end(Ok(trailers));
     }
 
@@ -175,6 +184,12 @@ impl Writer {
         let mut state = self.inner.lock();
         state.end.get_or_insert(end);
         state.wake_all();
+    }
+
+    /// Bytes that are kept for readers.
+    pub fn kept(&self) -> u64 {
+        let state = self.inner.lock();
+        state.pieces.front().map_or(0, |(start, _)| state.written - start)
     }
 
     /// Bytes written so far.
@@ -242,10 +257,10 @@ pub struct SharedBody {
 }
 
 impl SharedBody {
-    /// Takes a place at the beginning; `None` when that is no longer kept.
+    /// Takes a place at the beginning; `None` when that is no longer kept, or the body has broken off.
     pub fn reader(&self) -> Option<Reader> {
         let mut state = self.inner.lock();
-        if state.windowed {
+        if state.windowed || matches!(state.end, Some(Err(_))) {
             return None;
         }
         let free = state.readers.iter().position(Option::is_none);
@@ -317,6 +332,13 @@ impl Reader {
         }
     }
 
+    /// Whether all of it has been read, and it is complete.
+    pub fn is_end(&self) -> bool {
+        let state = self.inner.lock();
+        let position = state.readers[self.id].as_ref().map_or(0, |place| place.position);
+        self.trailers.is_none() && matches!(state.end, Some(Ok(None))) && position == state.written
+    }
+
     /// What is known of the bytes still to come.
     pub fn size_hint(&self) -> SizeHint {
         let state = self.inner.lock();
@@ -362,7 +384,7 @@ mod tests {
         writer.push("two".into());
         let late = body.reader().expect("open");
         let stored = writer.seal("three".into());
-        writer.finish(None);
+        writer.finish(None, ());
         assert_eq!(read_all(early).await.expect("complete"), b"twothree");
         assert_eq!(read_all(late).await.expect("complete"), b"onetwothree");
         assert_eq!(stored.as_single().expect("gathered into one piece"), "onetwothree");
@@ -377,7 +399,7 @@ mod tests {
         let _stored = writer.seal("def".into());
         let pending = std::future::poll_fn(|cx| Poll::Ready(reader.poll_frame(cx).is_pending())).await;
         assert!(pending, "sealed bytes are not shown before the body is stored");
-        writer.finish(None);
+        writer.finish(None, ());
         assert_eq!(read_all(reader).await.expect("complete"), b"def");
     }
 
@@ -404,7 +426,7 @@ mod tests {
             writer.push(piece);
         }
         let stored = writer.seal(Bytes::new());
-        writer.finish(None);
+        writer.finish(None, ());
         assert_eq!(stored.len(), 1_500_000);
         assert!(stored.pieces().len() < 10, "{} pieces", stored.pieces().len());
         assert_eq!(read_all(reader).await.expect("complete"), want);

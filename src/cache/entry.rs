@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -75,6 +76,19 @@ impl Head {
     }
 }
 
+/// The same fields in memory of their own, of exact size. The values that a connection hands us are views into its read
+/// buffer: kept as they are, the head of an empty response would hold 8 KiB and more.
+fn compact(headers: &HeaderMap) -> HeaderMap {
+    let mut values = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
+    let mut compacted = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        values.extend_from_slice(value.as_bytes());
+        let own = HeaderValue::from_maybe_shared(values.split().freeze());
+        compacted.append(name, own.expect("a field value stays one when it is copied"));
+    }
+    compacted
+}
+
 /// Which part of a representation is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
@@ -86,7 +100,9 @@ pub struct Part {
 
 impl Entry {
     /// A stored response, not looked at yet.
-    pub fn new(head: Head, body: StoredBody, part: Option<Part>) -> Self {
+    pub fn new(mut head: Head, body: StoredBody, part: Option<Part>) -> Self {
+        head.headers = compact(&head.headers);
+        head.hidden = compact(&head.hidden);
         let used_at = AtomicU64::new(head.received_at.as_millis());
         Self { head, body, part, alive_at: AtomicU64::new(0), used_at }
     }
@@ -102,6 +118,11 @@ impl Entry {
             self.alive_at.store(position, Ordering::Relaxed);
         }
         standing
+    }
+
+    /// Whether the same request fields select both.
+    pub fn selects_like(&self, other: &Self) -> bool {
+        self.head.selecting == other.head.selecting
     }
 
     /// Takes down that it answered.
@@ -159,6 +180,7 @@ impl Entry {
         let part = Part { first: old.first.min(new.first), complete: new.complete };
         let is_whole = part.first == 0 && part.complete == Some(body.len());
         let mut head = newer.head.clone();
+        head.stamp = self.head.stamp.older(newer.head.stamp);
         if is_whole {
             head.status = StatusCode::OK;
             head.headers.remove(CONTENT_RANGE);

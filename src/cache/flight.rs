@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use super::entry::{Entry, Head};
 use super::ledger::Stamp;
 use crate::body::shared::SharedBody;
 use crate::policy::key::Key;
-use crate::policy::outcome::Detail;
 
 /// Independent maps, so that misses on different keys do not queue for one lock.
 const SHARDS: usize = 32;
@@ -25,12 +25,14 @@ pub enum Landing<F> {
     Pending,
     /// A shareable response is arriving; its body is read while it grows.
     Streaming(Arc<Head>, SharedBody),
-    /// A stored response may be used: it was freshened, or is there already. With what is to be said of it.
-    Stored(Arc<Entry>, Option<Detail>),
+    /// A stored response was freshened, and may be used.
+    Stored(Arc<Entry>),
     /// The answer was for its leader alone: everybody goes on their own, at once.
     Unshareable,
-    /// The origin failed, and nothing stored would do.
+    /// The origin failed. What is stored may stand in, each follower judges for itself.
     Failed(Arc<F>),
+    /// The origin answered with an error in whose place something stored stands; a follower without one asks itself.
+    Troubled,
     /// The leader was lost; somebody else leads.
     Lost,
 }
@@ -40,9 +42,10 @@ impl<F> Clone for Landing<F> {
         match self {
             Self::Pending => Self::Pending,
             Self::Streaming(head, body) => Self::Streaming(Arc::clone(head), body.clone()),
-            Self::Stored(entry, detail) => Self::Stored(Arc::clone(entry), *detail),
+            Self::Stored(entry) => Self::Stored(Arc::clone(entry)),
             Self::Unshareable => Self::Unshareable,
             Self::Failed(failure) => Self::Failed(Arc::clone(failure)),
+            Self::Troubled => Self::Troubled,
             Self::Lost => Self::Lost,
         }
     }
@@ -62,7 +65,8 @@ pub struct Flights<F> {
     hasher: foldhash::fast::RandomState,
 }
 
-type Shard<F> = HashMap<Key, Arc<Flight<F>>, foldhash::fast::RandomState>;
+/// Mostly one flight a key; several while variants stream, or after a purge.
+type Shard<F> = HashMap<Key, SmallVec<[Arc<Flight<F>>; 1]>, foldhash::fast::RandomState>;
 
 /// A request's part in a flight.
 #[derive(Debug)]
@@ -85,24 +89,31 @@ impl<F> Flights<F> {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins the flight for `key`, or leads one. A flight under way is joined only if `is_current` says that no
-    /// purge has come since its `stamp`; otherwise a new one takes its place, and the old one keeps its followers.
-    pub fn board(self: &Arc<Self>, key: &Key, stamp: Stamp, is_current: impl FnOnce(Stamp) -> bool) -> Seat<F> {
+    /// Joins a flight for `key` that `may_join` allows, by its stamp and by what is known of it; else leads a new one.
+    /// Those that were not joined keep their followers.
+    pub fn board(
+        self: &Arc<Self>,
+        key: &Key,
+        stamp: Stamp,
+        mut may_join: impl FnMut(Stamp, &Landing<F>) -> bool,
+    ) -> Seat<F> {
         let mut shard = self.shard(key);
-        if let Some(flight) = shard.get(key)
-            && is_current(flight.stamp)
-        {
+        let flights = shard.entry(key.clone()).or_default();
+        if let Some(flight) = flights.iter().find(|flight| may_join(flight.stamp, &flight.landing.borrow())) {
             return Seat::Follower(Follow { landing: flight.landing.subscribe() });
         }
         let flight = Arc::new(Flight { stamp, landing: watch::Sender::new(Landing::Pending) });
-        shard.insert(key.clone(), Arc::clone(&flight));
+        flights.push(Arc::clone(&flight));
         drop(shard);
         Seat::Leader(Lead { flights: Arc::clone(self), key: key.clone(), flight })
     }
 
     /// Flights under way.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        let lock = |shard: &'_ Mutex<Shard<F>>| -> usize {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).values().map(SmallVec::len).sum()
+        };
+        self.shards.iter().map(lock).sum()
     }
 
     /// Whether nothing is under way.
@@ -134,20 +145,12 @@ impl<F> Lead<F> {
         self.flight.landing.send_replace(landing);
     }
 
-    /// The leader's own view of its flight, as a follower has it.
-    pub fn follow(&self) -> Follow<F> {
-        Follow { landing: self.flight.landing.subscribe() }
-    }
-
-    /// Whether somebody still waits for the landing.
-    pub fn has_followers(&self) -> bool {
-        self.flight.landing.receiver_count() > 0
-    }
-
     /// Lets nobody join any more.
     pub fn leave_board(&self) {
         let mut shard = self.flights.shard(&self.key);
-        if shard.get(&self.key).is_some_and(|flight| Arc::ptr_eq(flight, &self.flight)) {
+        let Some(flights) = shard.get_mut(&self.key) else { return };
+        flights.retain(|flight| !Arc::ptr_eq(flight, &self.flight));
+        if flights.is_empty() {
             shard.remove(&self.key);
         }
     }
@@ -191,14 +194,14 @@ mod tests {
     }
 
     fn lead(flights: &Arc<Flights<()>>, target: &str) -> Lead<()> {
-        match flights.board(&key(target), Stamp::default(), |_| true) {
+        match flights.board(&key(target), Stamp::default(), |_, _| true) {
             Seat::Leader(lead) => lead,
             Seat::Follower(_) => unreachable!("nobody leads yet"),
         }
     }
 
     fn follow(flights: &Arc<Flights<()>>, target: &str) -> Follow<()> {
-        match flights.board(&key(target), Stamp::default(), |_| true) {
+        match flights.board(&key(target), Stamp::default(), |_, _| true) {
             Seat::Follower(follow) => follow,
             Seat::Leader(_) => unreachable!("somebody leads"),
         }
@@ -225,11 +228,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_purged_flight_is_not_joined_and_does_not_end_its_successor() {
+    async fn a_flight_that_may_not_be_joined_does_not_end_its_successor() {
         let flights = Arc::new(Flights::<()>::new());
         let old = lead(&flights, "/a");
-        let Seat::Leader(new) = flights.board(&key("/a"), Stamp::default(), |_| false) else {
-            unreachable!("a purged flight has no new followers")
+        let Seat::Leader(new) = flights.board(&key("/a"), Stamp::default(), |_, _| false) else {
+            unreachable!("it may not be joined")
         };
         drop(old);
         let mut follower = follow(&flights, "/a");

@@ -24,6 +24,18 @@ pub struct Stamp {
     pub number: u64,
 }
 
+impl Stamp {
+    /// The stamp of what is made of two fetches: only what the older one knew is known to be in both.
+    #[must_use]
+    pub fn older(self, other: Self) -> Self {
+        match (self.era == other.era, self.number <= other.number) {
+            (true, false) => other,
+            // Of two eras neither is known to be the later one: the own one counts, and is judged stale if foreign.
+            _ => self,
+        }
+    }
+}
+
 /// A URL as the ledger knows it: a hash, since a collision purges too much and never too little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UrlScope(pub u64);
@@ -68,8 +80,9 @@ impl Ledger {
         self.last.load(Ordering::Acquire)
     }
 
-    /// Takes down that every response for `url` stored or begun so far is gone; gives the number.
-    pub fn invalidate(&self, url: UrlScope) -> u64 {
+    /// Takes down that every response for `url` stored or begun so far is gone. Gives the stamp of what comes after it,
+    /// and the number of the last purge of that URL before, zero where there is none.
+    pub fn invalidate(&self, url: UrlScope) -> (Stamp, u64) {
         let _turn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let number = self.last.load(Ordering::Relaxed) + 1;
         let urls = self.urls.pin();
@@ -77,11 +90,11 @@ impl Ledger {
             self.floor.store(number, Ordering::Release);
             urls.clear();
         }
-        urls.insert(url, number);
+        let previous = urls.insert(url, number).copied().unwrap_or_else(|| self.floor.load(Ordering::Relaxed));
         // Published last: a look-up that sees the number finds the purge. A fetch that begins in between takes the
         // lower number and is judged too strictly, which is the safe side.
         self.last.store(number, Ordering::Release);
-        number
+        (Stamp { era: self.era, number }, previous)
     }
 
     /// How a response for `url`, fetched under `stamp`, stands.

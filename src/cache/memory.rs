@@ -35,8 +35,23 @@ pub struct Limits {
 #[derive(Debug, Default)]
 pub struct Variants {
     entries: Vec<Arc<Entry>>,
-    /// Until when requests do not queue for this key, since an answer could not be shared (hit-for-miss).
-    unshareable_until: Timestamp,
+    marks: Marks,
+}
+
+/// Until when requests do not queue for a key, since an answer could not be shared (hit-for-miss).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// Nobody does.
+    pub everybody: Timestamp,
+    /// Those with `Authorization` do not.
+    pub authorized: Timestamp,
+}
+
+impl Marks {
+    /// Both, each as far as it reaches.
+    fn and(self, other: Self) -> Self {
+        Self { everybody: self.everybody.max(other.everybody), authorized: self.authorized.max(other.authorized) }
+    }
 }
 
 impl Variants {
@@ -45,20 +60,25 @@ impl Variants {
         &self.entries
     }
 
-    /// Whether an answer for this key could not be shared a moment ago.
-    pub fn is_unshareable(&self, now: Timestamp) -> bool {
-        now < self.unshareable_until
+    /// Whether an answer for this key could not be shared a moment ago, with requests like this one.
+    pub fn is_unshareable(&self, is_authorized: bool, now: Timestamp) -> bool {
+        now < self.marks.everybody || (is_authorized && now < self.marks.authorized)
     }
 
     fn weight(&self) -> u64 {
         self.entries.iter().map(|entry| entry.weight()).sum()
     }
 
-    /// These variants with `entry` in front, in place of the one that the same request fields select. Where there
-    /// are too many, the one that answered least recently goes.
-    fn with(&self, entry: Arc<Entry>, limit: usize) -> Self {
+    fn holds(&self, entry: &Arc<Entry>) -> bool {
+        self.entries.iter().any(|other| Arc::ptr_eq(other, entry))
+    }
+
+    /// These variants with `entry` in front, in place of `gone` and of the one that the same request fields select.
+    /// Where there are too many, the one that answered least recently goes.
+    fn with(&self, entry: Arc<Entry>, gone: Option<&Arc<Entry>>, limit: usize) -> Self {
         let mut entries = Vec::with_capacity(self.entries.len() + 1);
-        let others = self.entries.iter().filter(|other| other.head.selecting != entry.head.selecting);
+        let is_gone = |other: &Arc<Entry>| gone.is_some_and(|gone| Arc::ptr_eq(other, gone));
+        let others = self.entries.iter().filter(|other| !is_gone(other) && !other.selects_like(&entry));
         entries.extend(others.map(Arc::clone));
         if entries.len() >= limit.max(1) {
             let idlest = (0..entries.len()).min_by_key(|index| entries[*index].used_at());
@@ -68,9 +88,9 @@ impl Variants {
         }
         // A response that was fresh when it came could be shared; one that was not says nothing new.
         let is_shareable = entry.head.freshness.is_fresh(entry.head.received_at);
-        let unshareable_until = if is_shareable { Timestamp::EPOCH } else { self.unshareable_until };
+        let marks = if is_shareable { Marks::default() } else { self.marks };
         entries.insert(0, entry);
-        Self { entries, unshareable_until }
+        Self { entries, marks }
     }
 }
 
@@ -109,39 +129,59 @@ impl Memory {
         self.cache.get(key)
     }
 
-    /// Stores `entry` under `key`, in place of the variant that the same request fields select.
-    pub fn put(&self, key: &Key, entry: Arc<Entry>) {
+    /// Stores `entry` under `key`, in place of `gone` and of the variant that the same request fields select. One that
+    /// was received later stays: the most recent response counts (RFC 9111 §4).
+    pub fn put(&self, key: &Key, entry: Arc<Entry>, gone: Option<&Arc<Entry>>) {
         let weight = entry.weight() + KEY_OVERHEAD;
         let limit = self.limits.max_variants;
-        self.cache.entry_by_ref(key).and_upsert_with(|stored| {
+        self.cache.entry_by_ref(key).and_compute_with(|stored| {
             let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
-            Arc::new(stored.with(entry, limit))
+            let is_late = |other: &Arc<Entry>| {
+                other.selects_like(&entry) && other.part.is_none() && other.head.received_at > entry.head.received_at
+            };
+            if stored.entries.iter().any(is_late) {
+                return Op::Nop;
+            }
+            Op::Put(Arc::new(stored.with(entry, gone, limit)))
         });
         self.count(weight);
     }
 
-    /// Stores a part of a representation. It never takes the place of a complete response that is still fresh; with
-    /// a stored part that it touches, it becomes one.
-    pub fn put_part(&self, key: &Key, entry: &Arc<Entry>, now: Timestamp) {
+    /// Puts a freshened response in the place of the one that was asked about. Nothing happens when something else has
+    /// come there meanwhile: it is newer.
+    pub fn replace(&self, key: &Key, old: &Arc<Entry>, new: Arc<Entry>) {
         let limit = self.limits.max_variants;
+        self.cache.entry_by_ref(key).and_compute_with(|stored| match stored.map(moka::Entry::into_value) {
+            Some(stored) if stored.holds(old) => Op::Put(Arc::new(stored.with(new, Some(old), limit))),
+            _ => Op::Nop,
+        });
+    }
+
+    /// Stores a part of a representation. It never takes the place of a complete response that is still fresh; with
+    /// a stored part that it touches, it becomes one, as long as that is not larger than an object may be.
+    pub fn put_part(&self, key: &Key, entry: &Arc<Entry>, now: Timestamp) {
+        let limits = self.limits;
         self.cache.entry_by_ref(key).and_compute_with(|stored| {
             let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
-            let same = stored.entries.iter().find(|other| other.head.selecting == entry.head.selecting);
+            let same = stored.entries.iter().find(|other| other.selects_like(entry));
             let entry = match same {
                 Some(other) if other.part.is_none() && now < other.head.freshness.fresh_until() => return Op::Nop,
-                Some(other) => other.joined(entry).map_or_else(|| Arc::clone(entry), Arc::new),
+                Some(other) => {
+                    let joined = other.joined(entry).filter(|joined| joined.body.len() <= limits.max_object);
+                    joined.map_or_else(|| Arc::clone(entry), Arc::new)
+                }
                 None => Arc::clone(entry),
             };
-            Op::Put(Arc::new(stored.with(entry, limit)))
+            Op::Put(Arc::new(stored.with(entry, None, limits.max_variants)))
         });
         self.count(entry.weight() + KEY_OVERHEAD);
     }
 
-    /// Remembers until `until` that answers for `key` cannot be shared. What is stored stays.
-    pub fn mark_unshareable(&self, key: &Key, until: Timestamp) {
+    /// Remembers that answers for `key` cannot be shared. What is stored stays.
+    pub fn mark_unshareable(&self, key: &Key, marks: Marks) {
         self.cache.entry_by_ref(key).and_upsert_with(|stored| {
-            let entries = stored.map(|stored| stored.into_value().entries.clone()).unwrap_or_default();
-            Arc::new(Variants { entries, unshareable_until: until })
+            let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
+            Arc::new(Variants { entries: stored.entries.clone(), marks: stored.marks.and(marks) })
         });
         self.count(KEY_OVERHEAD);
     }
@@ -149,14 +189,13 @@ impl Memory {
     /// Takes one stored response out, if it is still there.
     pub fn remove_entry(&self, key: &Key, entry: &Arc<Entry>) {
         self.cache.entry_by_ref(key).and_compute_with(|stored| {
-            let Some(stored) = stored.map(moka::Entry::into_value) else { return Op::Nop };
+            let Some(stored) = stored.map(moka::Entry::into_value).filter(|stored| stored.holds(entry)) else {
+                return Op::Nop;
+            };
             let mut entries = stored.entries.clone();
             entries.retain(|other| !Arc::ptr_eq(other, entry));
-            match entries.len() {
-                0 => Op::Remove,
-                left if left == stored.entries.len() => Op::Nop,
-                _ => Op::Put(Arc::new(Variants { entries, unshareable_until: stored.unshareable_until })),
-            }
+            let left = Variants { entries, marks: stored.marks };
+            if left.entries.is_empty() && left.marks == Marks::default() { Op::Remove } else { Op::Put(Arc::new(left)) }
         });
     }
 
@@ -237,6 +276,13 @@ impl Reservation {
         fits
     }
 
+    /// Gives back all but `bytes`.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        let given_back = self.bytes.saturating_sub(bytes);
+        self.bytes -= given_back;
+        self.memory.in_flight.fetch_sub(given_back, Ordering::Relaxed);
+    }
+
     /// Bytes taken so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
@@ -313,12 +359,12 @@ mod tests {
     fn the_least_used_variant_goes_and_the_same_one_is_replaced() {
         let (memory, key) = (memory(1 << 20), key("/"));
         let english = entry("en", "en", None);
-        memory.put(&key, Arc::clone(&english));
-        memory.put(&key, entry("de", "de", None));
-        memory.put(&key, entry("de, anew", "de", None));
+        memory.put(&key, Arc::clone(&english), None);
+        memory.put(&key, entry("de", "de", None), None);
+        memory.put(&key, entry("de, anew", "de", None), None);
         assert_eq!(bodies(&memory, &key), [b"de, anew".to_vec(), b"en".to_vec()]);
         english.used(NOW.plus(Duration::from_secs(1)));
-        memory.put(&key, entry("fr", "fr", None));
+        memory.put(&key, entry("fr", "fr", None), None);
         assert_eq!(bodies(&memory, &key), [b"fr".to_vec(), b"en".to_vec()], "de was used least recently");
     }
 
@@ -338,11 +384,25 @@ mod tests {
     }
 
     #[test]
+    fn what_came_later_stays_and_what_is_gone_is_not_brought_back() {
+        let (memory, key) = (memory(1 << 20), key("/"));
+        let old = entry("old", "en", None);
+        memory.put(&key, Arc::clone(&old), None);
+        let mut head = entry("", "en", None).head.clone();
+        head.received_at = NOW.plus(Duration::from_secs(1));
+        let newer = Arc::new(Entry::new(head, StoredBody::from_bytes("newer".into()), None));
+        memory.put(&key, newer, None);
+        memory.put(&key, entry("slow", "en", None), None);
+        memory.replace(&key, &old, entry("old, freshened", "en", None));
+        assert_eq!(bodies(&memory, &key), [b"newer".to_vec()]);
+    }
+
+    #[test]
     fn the_tier_stays_within_its_capacity() {
         let memory = memory(1 << 20);
         let body = "x".repeat(10_000);
         for number in 0..500 {
-            memory.put(&key(&format!("/{number}")), entry(&body, "en", None));
+            memory.put(&key(&format!("/{number}")), entry(&body, "en", None), None);
             assert!(memory.cache.iter().count() < 150, "what waits to be counted is bounded, too");
         }
         memory.settle();
@@ -367,12 +427,14 @@ mod tests {
     #[test]
     fn an_unshareable_mark_leaves_what_is_stored_and_ends_with_the_next_store() {
         let (memory, key) = (memory(1 << 20), key("/"));
-        memory.put(&key, entry("en", "en", None));
-        memory.mark_unshareable(&key, NOW.plus(Duration::from_secs(5)));
+        memory.put(&key, entry("en", "en", None), None);
+        let later = NOW.plus(Duration::from_secs(5));
+        memory.mark_unshareable(&key, Marks { authorized: later, ..Marks::default() });
         let stored = memory.get(key.as_bytes()).expect("stored");
-        assert!(stored.is_unshareable(NOW) && !stored.is_unshareable(NOW.plus(Duration::from_secs(5))));
+        assert!(stored.is_unshareable(true, NOW) && !stored.is_unshareable(true, later));
+        assert!(!stored.is_unshareable(false, NOW), "it is about those with Authorization");
         assert_eq!(stored.entries().len(), 1);
-        memory.put(&key, entry("de", "de", None));
-        assert!(!memory.get(key.as_bytes()).expect("stored").is_unshareable(NOW));
+        memory.put(&key, entry("de", "de", None), None);
+        assert!(!memory.get(key.as_bytes()).expect("stored").is_unshareable(true, NOW));
     }
 }

@@ -71,7 +71,10 @@ pub fn admit_post(exchange: &Exchange<'_>) -> Result<Freshness, Detail> {
 /// Whether it may be stored, but for the method.
 fn assess(exchange: &Exchange<'_>) -> Result<Freshness, Detail> {
     // "the response status code is final"; and ours: it can answer a later request.
-    if !is_storable_status(exchange) || is_ruled_out(exchange) {
+    if is_answer_to_odd_request(exchange) {
+        return Err(Detail::OddRequest);
+    }
+    if !is_storable_status(exchange.status) || is_ruled_out(exchange) {
         return Err(Detail::Status);
     }
     let governing = directives::governing(exchange.response);
@@ -109,17 +112,17 @@ fn assess(exchange: &Exchange<'_>) -> Result<Freshness, Detail> {
     Grounds { exchange, governing, lifetime, is_authorized }.freshness()
 }
 
-/// Whether a stored response of this status can answer anybody else.
-fn is_storable_status(exchange: &Exchange<'_>) -> bool {
-    match exchange.status.as_u16() {
-        // Not final, or an answer to one client's conditions and ranges, which are not in the key. And RFC 6585 §3 to
-        // §6: "Responses with the 428 status code MUST NOT be stored by a cache", and so with 429, 431 and 511.
-        0..200 | 304 | 412 | 416 | 428 | 429 | 431 | 511 => false,
-        // An answer to one client's odd request must not become everybody's, whatever it states. What made the
-        // request odd is not in the key, so we look at the request.
-        400 | 404 | 413 | 414 | 501 => !is_odd(exchange.request),
-        _ => true,
-    }
+/// Whether a response of this status can answer anybody else.
+fn is_storable_status(status: StatusCode) -> bool {
+    // Not final, or an answer to one client's conditions and ranges, which are not in the key. And RFC 6585 §3 to
+    // §6: "Responses with the 428 status code MUST NOT be stored by a cache", and so with 429, 431 and 511.
+    !matches!(status.as_u16(), 0..200 | 304 | 412 | 416 | 428 | 429 | 431 | 511)
+}
+
+/// Whether it is an error that one client's odd request got. It must not become everybody's, whatever it states: what
+/// made the request odd is not in the key, so we look at the request.
+fn is_answer_to_odd_request(exchange: &Exchange<'_>) -> bool {
+    matches!(exchange.status.as_u16(), 400 | 404 | 413 | 414 | 501) && is_odd(exchange.request)
 }
 
 /// Whether request fields are of the kind that servers stumble over: many bytes, or bytes that are no text.

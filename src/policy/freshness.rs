@@ -49,6 +49,13 @@ impl Freshness {
         now.since(self.born)
     }
 
+    /// The same response once it may no longer answer anybody but the client that it came for.
+    #[must_use]
+    pub fn spent(self) -> Self {
+        let zero = Duration::ZERO;
+        Self { lifetime: zero, stale_while_revalidate: zero, stale_if_error: zero, ..self }
+    }
+
     /// The moment from which it is stale.
     pub fn fresh_until(&self) -> Timestamp {
         self.born.plus(self.lifetime)

@@ -21,10 +21,8 @@ pub enum Detail {
     ClientNoCache,
     /// A purge made the stored response stale.
     SoftPurged,
-    /// A purge removed the stored response.
+    /// A purge, or an unsafe method, removed the stored response a moment ago.
     Purged,
-    /// An unsafe method invalidated the stored response.
-    Invalidated,
     /// Only a part of the representation is stored, and not the part that was asked for.
     Partial,
     // Why a stale response was used.
@@ -41,7 +39,7 @@ pub enum Detail {
     Method,
     /// A `GET` or `HEAD` with a body: the body is not in the key.
     RequestBody,
-    /// A `Range` of something that is not stored.
+    /// The answer is a part whose `Content-Range` makes no sense.
     Range,
     /// The request asks to change the protocol (`Upgrade`).
     Upgrade,
@@ -64,8 +62,8 @@ pub enum Detail {
     Status,
     /// Larger than `memory.max_object`.
     TooLarge,
-    /// No room was left for bodies under way (`memory.capacity`).
-    NoRoom,
+    /// One client's odd request (very long fields, bytes that are no text) got an error that others must not get.
+    OddRequest,
     /// The client's `no-store` asked that the answer be not stored.
     ClientNoStore,
     // Our own answers.
@@ -93,7 +91,6 @@ impl Detail {
         Self::ClientNoCache,
         Self::SoftPurged,
         Self::Purged,
-        Self::Invalidated,
         Self::Partial,
         Self::StaleWhileRevalidate,
         Self::StaleIfError,
@@ -112,7 +109,7 @@ impl Detail {
         Self::NoLifetime,
         Self::Status,
         Self::TooLarge,
-        Self::NoRoom,
+        Self::OddRequest,
         Self::ClientNoStore,
         Self::OnlyIfCached,
         Self::RuleDeny,
@@ -132,7 +129,6 @@ impl Detail {
             Self::ClientNoCache => "client-no-cache",
             Self::SoftPurged => "soft-purged",
             Self::Purged => "purged",
-            Self::Invalidated => "invalidated",
             Self::Partial => "partial",
             Self::StaleWhileRevalidate => "stale-while-revalidate",
             Self::StaleIfError => "stale-if-error",
@@ -151,7 +147,7 @@ impl Detail {
             Self::NoLifetime => "no-lifetime",
             Self::Status => "status",
             Self::TooLarge => "too-large",
-            Self::NoRoom => "no-room",
+            Self::OddRequest => "odd-request",
             Self::ClientNoStore => "client-no-store",
             Self::OnlyIfCached => "only-if-cached",
             Self::RuleDeny => "rule-deny",

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
+
 use super::directives::{MaxStale, RequestDirectives};
 use super::freshness::Freshness;
 use super::outcome::Detail;
@@ -31,6 +33,52 @@ pub enum Verdict {
     Validate(Detail),
     /// It is not to be used at all, not even its validators; and why.
     Unusable(Detail),
+}
+
+/// Whether a response may answer requests that came while it was being fetched: those that it could be reused for.
+///
+/// RFC 9111 §4.
+pub fn is_shareable(freshness: &Freshness, now: Timestamp) -> bool {
+    matches!(judge(freshness, Standing::Alive, None, now), Verdict::Fresh | Verdict::StaleWhileRevalidate)
+}
+
+/// Whether an answer is an error of the origin for which something stale may stand in.
+///
+/// RFC 5861 §4: "an error is any situation that would result in a 500, 502, 503, or 504".
+pub fn is_origin_trouble(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
+}
+
+/// How long requests do not queue for a URL whose answer could not be shared.
+pub const UNSHAREABLE_FOR: Duration = Duration::from_mins(1);
+
+/// Whom an answer that could not be stored tells that it is no use to queue for this URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lesson {
+    /// Everybody: it is the response that forbids sharing.
+    Everybody,
+    /// Those who send `Authorization`.
+    Authorized,
+    /// Nobody: it says something of one request, or of a passing trouble.
+    Nobody,
+}
+
+/// What is learnt from an answer of this status that was not stored, and why it was not.
+pub fn lesson(status: StatusCode, why: Detail) -> Lesson {
+    if is_origin_trouble(status) {
+        return Lesson::Nobody;
+    }
+    match why {
+        Detail::NoStore
+        | Detail::Private
+        | Detail::SetCookie
+        | Detail::VaryStar
+        | Detail::NoLifetime
+        | Detail::TooLarge
+        | Detail::Status => Lesson::Everybody,
+        Detail::Authorization => Lesson::Authorized,
+        _ => Lesson::Nobody,
+    }
 }
 
 /// Says whether a stored response may answer now. `wanted` is `None` where the client's directives do not count.

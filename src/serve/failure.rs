@@ -16,13 +16,11 @@ pub struct Failure {
     proxy_status: &'static str,
     /// One sentence for the client.
     reason: &'static str,
-    /// Whether the client's own request was at fault: nobody else is told, nothing stale is served.
-    pub(super) is_request_fault: bool,
 }
 
 impl Failure {
     fn new(status: StatusCode, proxy_status: &'static str, reason: &'static str) -> Self {
-        Self { status, proxy_status, reason, is_request_fault: false }
+        Self { status, proxy_status, reason }
     }
 
     /// A rule denies it.
@@ -44,6 +42,12 @@ impl Failure {
         )
     }
 
+    /// The origin says "not modified" to a question without a condition.
+    pub(super) fn unasked_304() -> Self {
+        let reason = "The origin's answer is about a condition that it was not asked about.";
+        Self::new(StatusCode::BAD_GATEWAY, "http_protocol_error", reason)
+    }
+
     /// The work on it was given up, by the end of the process or a defect.
     pub(super) fn abandoned() -> Self {
         Self::new(StatusCode::BAD_GATEWAY, "proxy_internal_error", "The work on this request was given up.")
@@ -56,9 +60,9 @@ impl Failure {
         tracing::warn!(target = %inquiry.target, ?request, cause, "{error}");
         // What the error says of addresses is for the log; the client gets the kind.
         let reason = "The origin did not give an answer that can be passed on.";
-        let is_request_fault = error.is_request_fault();
-        let reason = if is_request_fault { "The request's body broke off, stalled, or is too large." } else { reason };
-        Self { status: error.status(), proxy_status: error.proxy_status(), reason, is_request_fault }
+        let reason =
+            if error.is_request_fault() { "The request's body broke off, stalled, or is too large." } else { reason };
+        Self { status: error.status(), proxy_status: error.proxy_status(), reason }
     }
 }
 

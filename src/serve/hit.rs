@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use http::{Response, request};
+use http::request;
 
 use super::inquiry::{Inquiry, directives_of};
 use super::look_up::{self, Found, Usable};
 use super::{Answered, Shared, refresh};
-use crate::body::response::ResponseBody;
-use crate::policy::outcome::Outcome;
 use crate::policy::time::Timestamp;
 use crate::policy::treatment::Treatment;
 use crate::respond::stored::{self, Asked};
@@ -23,15 +21,10 @@ pub(super) fn asked<'a>(
     Asked { method: &parts.method, headers: &parts.headers, treatment, expose_hidden, now }
 }
 
-/// The answer where a stored response will do and nothing else is to be done.
-pub(super) fn try_fresh(shared: &Shared, key: &[u8], asked: &Asked<'_>) -> Option<(Response<ResponseBody>, Outcome)> {
+/// Looks a request up; the client's own directives count where a rule says so.
+pub(super) fn look_up(shared: &Shared, key: &[u8], asked: &Asked<'_>) -> Found {
     let directives = if asked.treatment.honour_client { directives_of(asked.headers) } else { None };
-    match look_up::look_up(shared, key, asked, directives.as_ref()) {
-        Found::Usable(Usable { entry, outcome, refresh: false }) => {
-            Some((stored::respond(&entry, asked, &outcome), outcome))
-        }
-        _ => None,
-    }
+    look_up::look_up(shared, key, asked, directives.as_ref())
 }
 
 /// Answers from a stored response; behind the client's back it may be refreshed.

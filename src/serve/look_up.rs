@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 
 use super::Shared;
 use crate::cache::entry::Entry;
@@ -38,13 +39,22 @@ pub(super) struct Need {
     pub(super) stored: Option<Arc<Entry>>,
     /// A stored part of what is wanted.
     pub(super) part: Option<Arc<Entry>>,
-    /// Whether answers for this key were not shareable: nobody queues.
+    /// Whether nobody queues for it, and it for nobody.
     pub(super) alone: bool,
+    /// Whether the last answers for this key could not be shared (hit-for-miss).
+    pub(super) unshareable: bool,
 }
 
 impl Need {
     pub(super) fn nothing_stored() -> Self {
-        Self { forward: Forward::UriMiss, why: Detail::NotStored, stored: None, part: None, alone: false }
+        Self {
+            forward: Forward::UriMiss,
+            why: Detail::NotStored,
+            stored: None,
+            part: None,
+            alone: false,
+            unshareable: false,
+        }
     }
 
     pub(super) fn outcome(&self) -> Outcome {
@@ -72,13 +82,18 @@ fn choose(shared: &Shared, variants: &Variants, asked: &Asked<'_>, directives: O
             entry.used(asked.now);
         }
         match judge(shared, entry, asked, directives) {
-            Found::Needed(of_entry) if of_entry.part.is_some() || of_entry.stored.is_none() => need = of_entry,
-            found => return found,
+            Found::Needed(of_entry) => need = of_entry,
+            usable @ Found::Usable(_) => return usable,
+        }
+        if need.stored.is_some() {
+            break;
         }
     }
-    need.alone |= variants.is_unshareable(asked.now);
-    if need.alone && need.why == Detail::NotStored {
-        need.why = Detail::HitForMiss;
+    if variants.is_unshareable(asked.headers.contains_key(AUTHORIZATION), asked.now) {
+        (need.alone, need.unshareable) = (true, true);
+        if need.why == Detail::NotStored {
+            need.why = Detail::HitForMiss;
+        }
     }
     Found::Needed(need)
 }
@@ -100,7 +115,7 @@ fn judge(shared: &Shared, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Opt
         let stored = stored.then(|| Arc::clone(entry));
         let alone = freshness.validate_always && why == Detail::NoCache;
         let forward = if matches!(why, Detail::ClientNoCache) { Forward::Request } else { Forward::Stale };
-        Found::Needed(Need { forward, why, stored, part: None, alone })
+        Found::Needed(Need { forward, why, stored, part: None, alone, unshareable: false })
     };
     match verdict {
         Verdict::Fresh => usable(None, is_due_early(shared, entry, asked.treatment, asked)),
@@ -120,8 +135,12 @@ fn judge_part(entry: &Arc<Entry>, asked: &Asked<'_>, verdict: Verdict) -> Found 
     }
     let part = fresh.then(|| Arc::clone(entry));
     let forward = if fresh { Forward::Partial } else { Forward::Stale };
-    let why = if fresh { Detail::Partial } else { Detail::Expired };
-    Found::Needed(Need { forward, why, stored: None, part, alone: false })
+    let why = match verdict {
+        Verdict::Validate(why) | Verdict::Unusable(why) => why,
+        Verdict::Fresh => Detail::Partial,
+        Verdict::StaleWhileRevalidate | Verdict::MaxStale => Detail::Expired,
+    };
+    Found::Needed(Need { forward, why, part, ..Need::nothing_stored() })
 }
 
 /// Whether this request is the one that refreshes a hot response before it expires.

@@ -8,16 +8,18 @@ use tokio::sync::oneshot;
 use super::failure::{self, Failure};
 use super::fill::{Delivery, Fill, Reply};
 use super::inquiry::Inquiry;
+use super::judgement::Judgement;
 use super::look_up::{self, Found, Need};
 use super::{Answered, Shared, hit};
 use crate::body::response::{ResponseBody, Source};
 use crate::body::shared::SharedBody;
 use crate::cache::entry::{Entry, Head};
 use crate::cache::flight::{Landing, Lead, Seat};
+use crate::cache::ledger::Stamp;
 use crate::origin::Answer;
 use crate::policy::conditional::Condition;
 use crate::policy::outcome::{Detail, Forward, Outcome};
-use crate::policy::reuse::{self, Standing};
+use crate::policy::reuse::{self, Standing, Verdict};
 use crate::respond::stored;
 use crate::telemetry::exchange::Exchange;
 
@@ -31,10 +33,8 @@ pub(super) async fn ask(
     if goes_alone(inquiry, &need) {
         return Some(fetch(shared, inquiry, need, None, exchange).await);
     }
-    match shared.flights.board(&inquiry.key, shared.ledger.stamp(), |stamp| {
-        shared.ledger.standing(inquiry.url_scope(), stamp) != Standing::Dead
-    }) {
-        Seat::Leader(lead) => lead_fetch(shared, inquiry, need, lead, exchange).await,
+    match shared.flights.board(&inquiry.key, shared.ledger.stamp(), may_join(shared, inquiry)) {
+        Seat::Leader(lead) => lead_fetch(shared, inquiry, lead, exchange).await,
         Seat::Follower(mut follow) => {
             let landing = follow.landed().await;
             let answered = follower(shared, inquiry, need, landing, exchange).await;
@@ -44,6 +44,36 @@ pub(super) async fn ask(
             answered
         }
     }
+}
+
+/// Which flights a request may join: no purge has come since they began, and where the response is known already, it
+/// is for this request and could be stored and used now.
+pub(super) fn may_join<'a>(
+    shared: &'a Shared,
+    inquiry: &'a Inquiry,
+) -> impl FnMut(Stamp, &Landing<Failure>) -> bool + use<'a> {
+    let url = inquiry.url_scope();
+    move |stamp, landing| {
+        let is_current = shared.ledger.standing(url, stamp) != Standing::Dead;
+        is_current
+            && match landing {
+                Landing::Streaming(head, _) => fits(shared, inquiry, head),
+                _ => true,
+            }
+    }
+}
+
+/// Whether a response that was fetched for another request answers this one, now.
+fn fits(shared: &Shared, inquiry: &Inquiry, head: &Head) -> bool {
+    let wanted = inquiry.directives().filter(|_| inquiry.treatment().honour_client);
+    let verdict = reuse::judge(&head.freshness, head.standing(&shared.ledger), wanted.as_ref(), shared.clock.now());
+    // A client that wants a new answer gets it from a fetch that began after its request, or as it did.
+    let is_usable = match verdict {
+        Verdict::Fresh | Verdict::StaleWhileRevalidate | Verdict::MaxStale => true,
+        Verdict::Validate(why) => why == Detail::ClientNoCache,
+        Verdict::Unusable(_) => false,
+    };
+    is_usable && head.selecting.matches(&inquiry.headers, &head.headers)
 }
 
 /// Whether nobody should wait for this request, nor this request for anybody.
@@ -56,17 +86,23 @@ fn goes_alone(inquiry: &Inquiry, need: &Need) -> bool {
 async fn lead_fetch(
     shared: &Arc<Shared>,
     inquiry: &Arc<Inquiry>,
-    need: Need,
     lead: Lead<Failure>,
     exchange: &mut Exchange,
 ) -> Option<Answered> {
     let directives = inquiry.directives();
     let asked = inquiry.asked(shared.clock.now());
-    if let Found::Usable(usable) = look_up::look_up(shared, inquiry.key.as_bytes(), &asked, directives.as_ref()) {
-        drop(lead);
-        return Some(hit::respond(shared, inquiry, &usable, &asked));
+    match look_up::look_up(shared, inquiry.key.as_bytes(), &asked, directives.as_ref()) {
+        Found::Usable(usable) => {
+            drop(lead);
+            Some(hit::respond(shared, inquiry, &usable, &asked))
+        }
+        // The last leader's answer could not be shared: those behind us need not wait for ours.
+        Found::Needed(need) if goes_alone(inquiry, &need) => {
+            drop(lead);
+            Some(fetch(shared, inquiry, need, None, exchange).await)
+        }
+        Found::Needed(need) => Some(fetch(shared, inquiry, need, Some(lead), exchange).await),
     }
-    Some(fetch(shared, inquiry, need, Some(lead), exchange).await)
 }
 
 /// Fetches in a task of its own, which survives this client, and answers with what comes of it.
@@ -91,14 +127,15 @@ async fn fetch(
 }
 
 /// Answers with the answer to a POST that also answers later GETs.
-pub(super) async fn adopt(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, answer: Answer) -> Answered {
+pub(super) async fn adopt(judgement: Judgement, answer: Answer) -> Answered {
     let need = Need { forward: Forward::Method, why: Detail::Method, ..Need::nothing_stored() };
     let outcome = need.outcome();
+    let (shared, inquiry) = (Arc::clone(&judgement.shared), Arc::clone(&judgement.inquiry));
     let (reply, replied) = oneshot::channel();
-    shared.tasks.spawn(Fill::new(Arc::clone(shared), Arc::clone(inquiry), need, None).adopt(answer, reply));
+    shared.tasks.spawn(Fill::begun(judgement, need, None).adopt(answer, reply));
     match replied.await {
-        Ok(delivery) => delivered(shared, inquiry, delivery),
-        Err(_) => failure::origin_failed(inquiry, &Failure::abandoned(), outcome),
+        Ok(delivery) => delivered(&shared, &inquiry, delivery),
+        Err(_) => failure::origin_failed(&inquiry, &Failure::abandoned(), outcome),
     }
 }
 
@@ -126,32 +163,32 @@ async fn follower(
 ) -> Option<Answered> {
     let now = shared.clock.now();
     let asked = inquiry.asked(now);
-    let fits = |head: &Head| {
-        head.selecting.matches(&inquiry.headers, &head.headers) && head.standing(&shared.ledger) != Standing::Dead
-    };
     let collapsed = Outcome { collapsed: true, ..need.outcome() };
+    let stale = |need: &Need| {
+        let (entry, outcome) = stale_fallback(shared, inquiry, need)?;
+        Some((stored::respond(&entry, &asked, &outcome), outcome))
+    };
     match landing {
-        Landing::Streaming(head, body) if fits(&head) => {
+        Landing::Streaming(head, body) if fits(shared, inquiry, &head) => {
             let ttl = Some(head.freshness.ttl(now));
             let outcome = Outcome { forward_status: Some(head.status), stored: true, ttl, ..collapsed };
             let response = join(&head, &body, inquiry, shared, &outcome)?;
             Some((response, outcome))
         }
-        Landing::Stored(entry, detail) if fits(&entry.head) && entry.part.is_none() => {
+        Landing::Stored(entry) if fits(shared, inquiry, &entry.head) && entry.part.is_none() => {
             let ttl = Some(entry.head.freshness.ttl(now));
-            let outcome = match detail {
-                // Served stale: the cache's own decision, although the origin was asked.
-                Some(detail) => Outcome { hit: true, detail: Some(detail), ttl, ..Outcome::default() },
-                None => Outcome { stored: true, ttl, ..collapsed },
-            };
+            let outcome = Outcome { stored: true, ttl, ..collapsed };
             Some((stored::respond(&entry, &asked, &outcome), outcome))
         }
-        Landing::Unshareable => Some(fetch(shared, inquiry, need, None, exchange).await),
-        Landing::Failed(failure) => match stale_fallback(shared, inquiry, &need) {
-            Some((entry, outcome)) => Some((stored::respond(&entry, &asked, &outcome), outcome)),
-            None => Some(failure::origin_failed(inquiry, &failure, collapsed)),
+        Landing::Failed(failure) => {
+            Some(stale(&need).unwrap_or_else(|| failure::origin_failed(inquiry, &failure, collapsed)))
+        }
+        Landing::Troubled => match stale(&need) {
+            Some(answered) => Some(answered),
+            None => Some(fetch(shared, inquiry, need, None, exchange).await),
         },
-        Landing::Streaming(..) | Landing::Stored(..) | Landing::Lost | Landing::Pending => None,
+        Landing::Unshareable => Some(fetch(shared, inquiry, need, None, exchange).await),
+        Landing::Streaming(..) | Landing::Stored(_) | Landing::Lost | Landing::Pending => None,
     }
 }
 

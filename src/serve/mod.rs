@@ -14,6 +14,7 @@ mod fill;
 mod hit;
 mod inquiry;
 mod invalidate;
+mod judgement;
 mod look_up;
 mod metrics;
 mod miss;
@@ -23,6 +24,7 @@ mod question;
 mod refresh;
 mod site;
 mod through;
+mod tunnel;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,6 +49,7 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::policy::key::KeyBuffer;
 use crate::policy::outcome::{Detail, Outcome};
+use crate::respond::stored;
 use crate::telemetry::Telemetry;
 use crate::telemetry::exchange::Exchange;
 
@@ -72,6 +75,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Owns the fills.
     pub tasks: TaskTracker,
+    /// Owns the tunnels.
+    pub tunnels: TaskTracker,
     /// Cancelled when the process is about to end.
     pub stop: CancellationToken,
 }
@@ -103,12 +108,16 @@ impl Serve {
         let way = inquiry::way(&parts.method, &parts.headers, !body.is_empty(), &routed.treatment);
         let key_rules = &routed.treatment.key;
         let key = KeyBuffer::of(client.scheme.as_str(), &client.authority, target.as_str(), &parts.headers, key_rules);
-        let found = (way == Way::Cache).then(|| {
+        let mut found = None;
+        if way == Way::Cache {
             let asked = hit::asked(&parts, &routed.treatment, site.expose_hidden, shared.clock.now());
-            hit::try_fresh(shared, key.as_bytes(), &asked)
-        });
-        if let Some(Some((response, outcome))) = found {
-            return Answer::Ready(Some(conclude(exchange, response, outcome)));
+            match hit::look_up(shared, key.as_bytes(), &asked) {
+                Found::Usable(usable) if !usable.refresh => {
+                    let response = stored::respond(&usable.entry, &asked, &usable.outcome);
+                    return Answer::Ready(Some(conclude(exchange, response, usable.outcome)));
+                }
+                other => found = Some(other),
+            }
         }
         let inquiry = Inquiry {
             site: Arc::clone(&site),
@@ -121,17 +130,18 @@ impl Serve {
         };
         let shared = Arc::clone(shared);
         Answer::Slow(Box::pin(async move {
-            let rest = Rest { extensions: parts.extensions, body };
+            let rest = Rest { extensions: parts.extensions, body, found };
             let (response, outcome) = story(&shared, Arc::new(inquiry), way, rest, &mut exchange).await;
             conclude(exchange, response, outcome)
         }))
     }
 }
 
-/// What is left of a request beside its head.
+/// What is left of a request beside its head, and what was found for it.
 struct Rest {
     extensions: http::Extensions,
     body: RequestBody,
+    found: Option<Found>,
 }
 
 /// An answer and what is to be said of it.
@@ -148,21 +158,23 @@ async fn story(shared: &Arc<Shared>, inquiry: Arc<Inquiry>, way: Way, rest: Rest
     match way {
         Way::Pass(_) if is_read(&inquiry) && look_up::is_only_if_cached(&inquiry.headers) => only_if_cached(&inquiry),
         Way::Pass(detail) => pass::pass(shared, &inquiry, origin, detail, rest, exchange).await,
-        Way::Cache | Way::Deny => cached(shared, &inquiry, exchange).await,
+        Way::Cache | Way::Deny => cached(shared, &inquiry, rest.found, exchange).await,
     }
 }
 
-/// Look up, and where that is not enough, ask; a follower of another variant's flight comes back here.
-async fn cached(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, exchange: &mut Exchange) -> Answered {
-    let directives = inquiry.directives();
+/// Looks up, and where that is not enough, asks; a follower whose flight brought another variant comes back here.
+async fn cached(
+    shared: &Arc<Shared>,
+    inquiry: &Arc<Inquiry>,
+    mut found: Option<Found>,
+    exchange: &mut Exchange,
+) -> Answered {
     for round in 0.. {
-        let now = shared.clock.now();
-        let asked = inquiry.asked(now);
-        match look_up::look_up(shared, inquiry.key.as_bytes(), &asked, directives.as_ref()) {
+        let asked = inquiry.asked(shared.clock.now());
+        let found = found.take().unwrap_or_else(|| hit::look_up(shared, inquiry.key.as_bytes(), &asked));
+        match found {
             Found::Usable(usable) => return hit::respond(shared, inquiry, &usable, &asked),
-            Found::Needed(_) if directives.as_ref().is_some_and(|directives| directives.only_if_cached) => {
-                return only_if_cached(inquiry);
-            }
+            Found::Needed(_) if look_up::is_only_if_cached(&inquiry.headers) => return only_if_cached(inquiry),
             Found::Needed(mut need) => {
                 need.alone |= round >= ROUNDS;
                 if let Some(answered) = miss::ask(shared, inquiry, need, exchange).await {
@@ -189,7 +201,6 @@ fn conclude(mut exchange: Box<Exchange>, response: Response<ResponseBody>, outco
 }
 
 /// An answer: at hand, or on its way. The common case costs no allocation.
-#[expect(clippy::large_enum_variant, reason = "to box the answer at hand is what this type is there to avoid")]
 pub enum Answer {
     /// At hand; taken when polled.
     Ready(Option<Response<ResponseBody>>),

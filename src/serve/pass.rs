@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use http::header::UPGRADE;
+use http::{Method, StatusCode};
 
 use super::failure::{self, Failure};
 use super::inquiry::Inquiry;
-use super::{Answered, Rest, Shared, invalidate, miss, through};
-use crate::body::response::ResponseBody;
+use super::judgement::Judgement;
+use super::{Answered, Rest, Shared, invalidate, miss, through, tunnel};
 use crate::origin::Answer;
 use crate::policy::invalidation;
 use crate::policy::outcome::{Detail, Forward, Outcome};
-use crate::policy::reuse::Standing;
 use crate::policy::treatment::{Action, OriginId};
 use crate::telemetry::exchange::Exchange;
 
@@ -31,20 +28,24 @@ pub(super) async fn pass(
     let outcome = Outcome::forwarded(forward, why);
     let mut outbound = inquiry.outbound(inquiry.headers.clone(), rest.body);
     outbound.upgrade = why == Detail::Upgrade || inquiry.headers.contains_key(UPGRADE);
-    let before = shared.ledger.stamp();
+    let (before, requested_at) = (shared.ledger.stamp(), shared.clock.now());
     let answer = match inquiry.site.origins.fetch(origin, outbound).await {
         Ok(answer) => answer,
         Err(error) => return failure::origin_failed(inquiry, &Failure::of_origin(inquiry, &error), outcome),
     };
     exchange.origin(answer.address, answer.first_byte);
     let outcome = Outcome { forward_status: Some(answer.status), ..outcome };
-    let is_current = shared.ledger.standing(inquiry.url_scope(), before) == Standing::Alive;
-    invalidate::after(shared, inquiry, &answer);
-    if is_current && is_what_get_would_get(inquiry, &answer) {
-        return miss::adopt(shared, inquiry, answer).await;
+    let changed = invalidate::after(shared, inquiry, &answer);
+    // Another request may have changed it since ours began: then what a GET would get is not this answer.
+    if let Some((stamp, previous)) = changed
+        && previous <= before.number
+        && is_what_get_would_get(inquiry, &answer)
+    {
+        let (shared, inquiry) = (Arc::clone(shared), Arc::clone(inquiry));
+        return miss::adopt(Judgement { shared, inquiry, stamp, requested_at }, answer).await;
     }
     if answer.status == StatusCode::SWITCHING_PROTOCOLS {
-        return (tunnel(shared, inquiry, answer, rest.extensions, &outcome), outcome);
+        return (tunnel::join(shared, inquiry, answer, rest.extensions, &outcome), outcome);
     }
     (through::respond(answer, inquiry, &outcome), outcome)
 }
@@ -60,46 +61,4 @@ fn is_what_get_would_get(inquiry: &Inquiry, answer: &Answer) -> bool {
             inquiry.target.as_str(),
             &answer.headers,
         )
-}
-
-/// Joins the client's connection with the origin's, once both have changed protocols. RFC 9110 §7.8.
-fn tunnel(
-    shared: &Arc<Shared>,
-    inquiry: &Inquiry,
-    mut answer: Answer,
-    extensions: http::Extensions,
-    outcome: &Outcome,
-) -> Response<ResponseBody> {
-    let mut request = Request::new(());
-    *request.extensions_mut() = extensions;
-    let client = hyper::upgrade::on(&mut request);
-    if let Some(origin) = answer.upgraded.take() {
-        shared.tasks.spawn(relay(client, origin, shared.stop.clone()));
-    }
-    let protocol = answer.headers.get(UPGRADE).or_else(|| inquiry.headers.get(UPGRADE)).cloned();
-    let mut response = through::respond(answer, inquiry, outcome);
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    if let Some(protocol) = protocol {
-        headers.insert(UPGRADE, protocol);
-    }
-    *response.body_mut() = ResponseBody::empty();
-    response
-}
-
-/// Copies both ways until both ends have closed, or the process ends.
-async fn relay(client: OnUpgrade, origin: OnUpgrade, stop: tokio_util::sync::CancellationToken) {
-    let both = async {
-        let (client, origin) = (client.await?, origin.await?);
-        let (mut client, mut origin) = (TokioIo::new(client), TokioIo::new(origin));
-        // An end that vanishes is an end; there is nobody to tell.
-        let _copied = tokio::io::copy_bidirectional(&mut client, &mut origin).await;
-        Ok::<(), hyper::Error>(())
-    };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        joined = both => if let Err(error) = joined {
-            tracing::debug!(%error, "a tunnel was not established");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The body of a fill: from the origin's connection to the readers, and into the cache when it is complete.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -10,14 +11,18 @@ use http_body_util::BodyExt;
 
 use super::Shared;
 use super::failure::Failure;
+use crate::body::BoxError;
 use crate::body::shared::Writer;
 use crate::body::stored::StoredBody;
 use crate::cache::entry::{Entry, Head, Part};
 use crate::cache::flight::Lead;
-use crate::cache::memory::Reservation;
+use crate::cache::memory::{Marks, Reservation};
 use crate::origin::OriginBody;
 use crate::policy::key::Key;
-use crate::policy::reuse::Standing;
+use crate::policy::reuse::{Standing, UNSHAREABLE_FOR};
+
+/// How long a fill goes on after its head when nobody reads.
+const UNREAD: Duration = Duration::from_mins(10);
 
 /// What a body is poured for.
 pub(super) struct Pour<'a> {
@@ -31,6 +36,16 @@ pub(super) struct Pour<'a> {
     pub(super) head: &'a Head,
     /// Which part of the representation it is.
     pub(super) part: Option<Part>,
+    /// How many bytes it says that there are, where it is a part or is completed by one.
+    pub(super) length: Option<u64>,
+}
+
+/// A part whose bytes are not those that its `Content-Range` names. RFC 9110 §15.3.7.
+#[derive(Debug, thiserror::Error)]
+#[error("the part has {found} bytes or more, and says that it has {stated}")]
+struct WrongLength {
+    found: u64,
+    stated: u64,
 }
 
 impl Pour<'_> {
@@ -43,32 +58,48 @@ impl Pour<'_> {
             self.give_up_storing(&mut writer);
         }
         let mut trailers = None;
-        while let Some(frame) = body.frame().await {
+        while let Some(frame) = self.next(&writer, &mut body).await {
             let data = match frame.map(Frame::into_data) {
-                Err(error) => return writer.fail(error),
+                Err(error) => return self.fail(writer, error),
                 Ok(Err(frame)) => {
                     trailers = frame.into_trailers().ok();
                     continue;
                 }
                 Ok(Ok(data)) => data,
             };
+            let found = writer.written() + data.len() as u64;
+            if let Some(stated) = self.length.filter(|stated| found > *stated) {
+                return self.fail(writer, WrongLength { found, stated });
+            }
             if storing && !self.still_fits(&mut reservation, data.len() as u64) {
                 storing = false;
                 self.give_up_storing(&mut writer);
             }
             if storing && body.is_end_stream() {
-                return self.finish(writer, data, None);
+                return self.finish(writer, data, None, reservation);
             }
-            if !storing && !writer.room().await {
-                return;
+            if !storing {
+                if !writer.room().await {
+                    return;
+                }
+                reservation.shrink_to(writer.kept());
             }
             writer.push(data);
         }
         if storing {
-            self.finish(writer, Bytes::new(), trailers);
+            self.finish(writer, Bytes::new(), trailers, reservation);
         } else {
-            writer.finish(trailers);
+            writer.finish(trailers, ());
         }
+    }
+
+    /// The next piece from the origin. A body that nobody reads must end within a bounded time to be stored: one byte
+    /// a minute would keep its connection for years.
+    async fn next(&self, writer: &Writer, body: &mut OriginBody) -> Option<Result<Frame<Bytes>, BoxError>> {
+        if writer.has_readers() || self.shared.clock.now().since(self.head.received_at) < UNREAD {
+            return body.frame().await;
+        }
+        Some(Err("nobody reads this response, and it does not end".into()))
     }
 
     fn still_fits(&self, reservation: &mut Reservation, bytes: u64) -> bool {
@@ -77,20 +108,38 @@ impl Pour<'_> {
 
     /// Too large to be stored: from here on it streams, and nobody joins any more.
     fn give_up_storing(&self, writer: &mut Writer) {
-        if let Some(lead) = self.lead {
-            lead.leave_board();
+        self.leave_board();
+        if writer.written() >= self.shared.memory.max_object() / 2 {
+            // The next ones need not share a window either.
+            let until = self.shared.clock.now().plus(UNSHAREABLE_FOR);
+            self.shared.memory.mark_unshareable(self.key, Marks { everybody: until, ..Marks::default() });
         }
         writer.keep_window_only();
     }
 
-    /// Stores the response, then shows its readers the end: whoever asks again afterwards finds it.
-    fn finish(&self, mut writer: Writer, last: Bytes, trailers: Option<HeaderMap>) {
-        let body = writer.seal(last);
-        self.store(body);
+    fn leave_board(&self) {
         if let Some(lead) = self.lead {
             lead.leave_board();
         }
-        writer.finish(trailers);
+    }
+
+    /// Breaks the body off for everybody who reads; whoever comes now asks anew.
+    fn fail(&self, writer: Writer, error: impl Into<BoxError>) {
+        self.leave_board();
+        writer.fail(error);
+    }
+
+    /// Stores the response, then shows its readers the end: whoever asks again afterwards finds it.
+    fn finish(&self, mut writer: Writer, last: Bytes, trailers: Option<HeaderMap>, reservation: Reservation) {
+        let body = writer.seal(last);
+        let found = body.len();
+        // A part that is shorter than it says is a shorter part; a whole that is, is none.
+        if let Some(stated) = self.length.filter(|stated| self.part.is_none() && found != *stated) {
+            return self.fail(writer, WrongLength { found, stated });
+        }
+        self.store(body);
+        self.leave_board();
+        writer.finish(trailers, reservation);
     }
 
     fn store(&self, body: StoredBody) {
@@ -109,10 +158,7 @@ impl Pour<'_> {
             return memory.put_part(self.key, &entry, self.shared.clock.now());
         }
         // The new response may select on other fields than the one it replaces.
-        if let Some(replaced) = self.replaced {
-            memory.remove_entry(self.key, replaced);
-        }
-        memory.put(self.key, entry);
+        memory.put(self.key, entry, self.replaced);
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::header::{ETAG, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body::Body as _;
 
 use super::inquiry::Inquiry;
 use super::look_up::Need;
@@ -38,7 +39,7 @@ impl Question {
         {
             return Self::Rest(Arc::clone(entry));
         }
-        if inquiry.wants_range() || need.alone || inquiry.method == Method::HEAD {
+        if inquiry.wants_range() || need.unshareable || inquiry.method == Method::HEAD {
             return Self::AsAsked;
         }
         Self::Whole
@@ -75,7 +76,10 @@ impl Question {
                 !validation::confirms(&entry.head.headers, &answer.headers)
             }
             (Self::Rest(entry), StatusCode::PARTIAL_CONTENT) => !continues(entry, answer),
-            (Self::Rest(_), StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PRECONDITION_FAILED) => true,
+            (
+                Self::Rest(_),
+                StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PRECONDITION_FAILED,
+            ) => true,
             _ => false,
         }
     }
@@ -91,5 +95,10 @@ fn continues(entry: &Entry, answer: &Answer) -> bool {
     let Some(stated) = range::content_range(&answer.headers) else { return false };
     let Some(part) = entry.part else { return false };
     let whole = part.complete.is_some() && stated.complete == part.complete && Some(stated.last + 1) == part.complete;
-    whole && stated.first == part.first + entry.body.len() && range::may_combine(&entry.head.headers, &answer.headers)
+    let length = stated.last - stated.first + 1;
+    let is_complete = answer.body.size_hint().exact().is_none_or(|stated| stated == length);
+    whole
+        && is_complete
+        && stated.first == part.first + entry.body.len()
+        && range::may_combine(&entry.head.headers, &answer.headers)
 }

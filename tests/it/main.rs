@@ -11,6 +11,7 @@ mod memory;
 mod proxying;
 mod ranges;
 mod rules;
+mod sharing;
 mod staling;
 mod support;
 mod validating;
