@@ -362,6 +362,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table, one row a case")]
     fn clauses_of_rfc_9111_section_3_decide_without_rules() {
         type Case = (u16, Fields, Fields, Result<i64, Detail>, &'static str);
         use Detail::{Authorization, NoLifetime, NoStore, Private, SetCookie, Status};

@@ -264,6 +264,7 @@ async fn a_late_304_does_not_bring_the_old_version_back() {
     let head = edge.ask("HEAD", "/x", &[]);
     let rest = async {
         origin.asked_times(2).await;
+        assert_eq!(edge.get("/x").await.text(), "v2");
         gate.open();
     };
     let _ = tokio::join!(head, rest);
