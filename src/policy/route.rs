@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, Method};
 use smallvec::SmallVec;
 
 use super::candidates::Candidates;
+use super::pattern::comparable;
 pub use super::pattern::{PathPattern, PatternError};
 use super::tag::RuleTags;
 use super::treatment::{Changes, Glob, OriginId, Treatment};
@@ -158,7 +159,7 @@ impl Rules {
         let (rules, merged) = if self.candidates.is_empty() {
             (self.unconditional.clone(), self.plain.clone())
         } else {
-            self.matching(method, host, path, headers)
+            self.matching(method, host, &comparable(path), headers)
         };
         Routed {
             origin: merged.treatment.origin.or_else(|| self.origin_for(host)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::pattern::PathPattern;
+use super::pattern::{PathPattern, comparable};
 
 /// Longest tag that is kept, in bytes: what a purge may name.
 const MAX_TAG: usize = 1024;
@@ -39,13 +39,14 @@ impl RuleTags {
         self.0.is_none()
     }
 
-    /// The tags for a request of this path (without the query), wildcards as raw bytes of it; of several patterns of
-    /// the rule, the first that fits counts.
+    /// The tags for a request of this path (without the query), wildcards as patterns see it ([`comparable`]); of several
+    /// patterns of the rule, the first that fits counts.
     ///
     /// A tag that names a wildcard which is not there, or comes out empty or over 1024 bytes, is left out: a tag that
     /// is not what was meant would be purged with the wrong things.
     pub fn render(&self, path: &str) -> Vec<String> {
         let Some(plan) = &self.0 else { return Vec::new() };
+        let path = &comparable(path);
         let captures = plan.paths.iter().find_map(|pattern| pattern.captures(path)).unwrap_or_default();
         plan.templates.iter().filter_map(|template| render(template, &captures)).collect()
     }

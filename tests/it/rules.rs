@@ -355,3 +355,14 @@ async fn a_denied_request_reaches_nobody() {
         assert_eq!(reply.field("cache-control").as_deref(), Some("no-store"));
     }
 }
+
+#[tokio::test]
+async fn a_denied_path_is_denied_however_it_is_spelt() {
+    let origin = Origin::serve(|_| ok("secret").fresh(60)).await;
+    let rule = "match = { path = \"/d/**\" }\naction = \"deny\"";
+    let edge = before(origin.address()).rule(rule).start().await;
+    for path in ["/d/x", "/%64/x", "/%64/%78", "/d/%2Fx"] {
+        assert_eq!(edge.get(path).await.status, 403, "{path}");
+    }
+    assert_eq!(origin.hits(), 0);
+}
