@@ -188,17 +188,20 @@ impl Findings {
 
     /// The findings for a machine.
     ///
-    /// `{"file", "errors", "warnings", "findings": [{"severity", "file", "line", "column", "message", "help"}]}`
+    /// `{"file", "errors", "warnings", "findings": [{"severity", "file", "line", "column", "message", "help"}]}`; line
+    /// and column are null where the finding is about no place in particular.
     pub fn to_json(&self) -> serde_json::Value {
         let findings: Vec<_> = self
             .list
             .iter()
             .map(|finding| {
+                // Lines begin at 1: an editor sent to line 0 would show a place that is not meant.
+                let place = (finding.line > 0).then_some((finding.line, finding.column));
                 serde_json::json!({
                     "severity": finding.severity.token(),
                     "file": &*self.path,
-                    "line": finding.line,
-                    "column": finding.column,
+                    "line": place.map(|(line, _)| line),
+                    "column": place.map(|(_, column)| column),
                     "message": finding.message,
                     "help": finding.help,
                 })

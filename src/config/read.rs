@@ -66,6 +66,7 @@ pub(crate) fn read(text: &str, environment: &Environment, findings: &mut Finding
     let mut reading = Reading::default();
     let mut unset = Vec::new();
     hide_secrets(&root, "", findings);
+    make_lists(&mut root, findings);
     fill(&mut root, environment, &mut unset);
     for (span, complaint) in unset {
         findings.error(Some(span.clone()), complaint.what, complaint.write);
@@ -88,6 +89,20 @@ pub(crate) fn read(text: &str, environment: &Environment, findings: &mut Finding
         }
     }
     None
+}
+
+/// Makes a list of one out of a single `[origins]` or `[rules]`, so that what stands in it is checked as well.
+fn make_lists(root: &mut Spanned<DeValue<'_>>, findings: &mut Findings) {
+    let DeValue::Table(tables) = root.get_mut() else { return };
+    for (key, value) in tables.iter_mut().filter(|(_, value)| matches!(value.get_ref(), DeValue::Table(_))) {
+        let name = key.get_ref();
+        if !matches!(&**name, "origins" | "rules") {
+            continue;
+        }
+        let what = format!("`{name}` is a list of tables, and this is a single table");
+        findings.error(Some(value.span()), what, format!("write [[{name}]], in double brackets, before each of them"));
+        *value = Spanned::new(value.span(), DeValue::Array(std::iter::once(value.clone()).collect()));
+    }
 }
 
 /// Puts the environment into every string of the tree; the places stay those of the file.

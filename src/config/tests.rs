@@ -69,6 +69,13 @@ fn wrong_values_of_tables_are_told_with_their_place_and_remedy() {
             ("[telemetry]\naccess_log = \"jsn\"", (5, 14), "`jsn`", "\"json\"", "the nearest word"),
             ("[telemetry]\naccess_log = 5", (5, 14), "wrong type", "string", "not even a word"),
             ("[telemetry]\nlog = \"larder=loud\"", (5, 7), "not a filter", "debug", "no such level"),
+            ("[telemetry]\nlog = \"verbose\"", (5, 7), "not a level", "mean \"debug\"", "another program's level"),
+            ("[telemetry]\nlog = \"dbug\"", (5, 7), "not a level", "mean \"debug\"", "the nearest level"),
+            ("[telemetry]\nlog = \"info,warning\"", (5, 7), "`warning`", "mean \"warn\"", "the second part"),
+            ("[telemetry]\nlog = \"hyper\"", (5, 7), "not a level", "\"off\", \"error\"", "near none: all of them"),
+            ("[telemetry]\naccess_log_file = \"x\"", (5, 19), "/nowhere does not", "folder", "no such folder"),
+            ("[telemetry]\naccess_log_file = \"/proc/x\"", (5, 19), "cannot be written", "may write", "read-only"),
+            ("[rules]\nttl = \"1s\"", (4, 1), "single table", "write [[rules]]", "single brackets"),
         ],
     );
 }
@@ -160,6 +167,36 @@ fn wrong_origins_are_told_with_their_place_and_remedy() {
         let [finding] = all.as_slice() else { panic!("{text}\n{why}: exactly one finding, not:\n{findings}") };
         assert_eq!((finding.line, finding.column), place, "{text}\n{why}:\n{findings}");
         assert!(finding.message.contains(message) && finding.help.contains(help), "{text}\n{why}:\n{findings}");
+    }
+}
+
+#[test]
+fn a_single_table_of_origins_is_told_of_and_checked_all_the_same() {
+    /// `(the file, line and words of the help of each finding, why)`
+    type Case = (&'static str, &'static [(usize, &'static str)], &'static str);
+    let cases: [Case; 3] = [
+        (
+            "[origins]\nname = \"app\"\nurls = [\"http://h\"]\n",
+            &[(1, "write [[origins]]")],
+            "nothing else: it is one origin",
+        ),
+        (
+            "[origins]\nname = \"app\"\nurls = [\"h\"]\n",
+            &[(1, "write [[origins]]"), (3, "\"http://h\"")],
+            "what is wrong in it, too",
+        ),
+        (
+            "[rules]\norigin = \"ap\"\n[[origins]]\nname = \"app\"\nurls = [\"http://h\"]\n",
+            &[(1, "write [[rules]]"), (2, "\"app\"")],
+            "a rule in the same way",
+        ),
+    ];
+    for (text, want, why) in cases {
+        let findings = check(text).expect_err(why);
+        let as_wanted =
+            |(finding, (line, help)): (&Finding, &(usize, &str))| finding.line == *line && finding.help.contains(help);
+        let fits = findings.iter().len() == want.len() && findings.iter().zip(want).all(as_wanted);
+        assert!(fits, "{text}\n{why}:\n{findings}");
     }
 }
 
@@ -260,6 +297,7 @@ const WITHOUT_EFFECT: &[Row] = &[
     ("[server]\ntrusted_proxies = [\"0.0.0.0/0\"]", (5, 20), "everybody", "name the networks", "a forger's gift"),
     ("[purge]\nallow = [\"::/0\"]", (5, 10), "may purge without a token", "name the networks", "a vandal's"),
     ("[purge]\nallow = [\"10.1.2.3/8\"]", (5, 10), "10.0.0.0/8", "10.0.0.0/8", "bits behind the prefix"),
+    ("[server]\ntrusted_proxies = [\"10.0.0.1/8\"]", (5, 20), "whole of 10.0.0.0/8", "10.0.0.0/8", "the same"),
     ("[purge]\nallow = []", (5, 9), "nobody may PURGE", "admin.token", "no network, no token"),
     ("[purge]\ntag_headers = [\"xkey\", \"XKey\"]", (5, 24), "twice", "take one out", "one field"),
     ("[telemetry]\naccess_log = \"off\"\naccess_log_file = \"x\"", (6, 19), "no effect", "json", "off is off"),
@@ -307,6 +345,11 @@ const WITHOUT_EFFECT: &[Row] = &[
     ("[[rules]]\naction = \"pass\"\nmatch = { method = \"TRACE\" }", (6, 20), "never matches", "take it out", "405"),
     ("[[rules]]\nttl = \"1s\"\nmatch = { method = \"POST\" }", (5, 7), "only GET and HEAD", "\"GET\"", "not stored"),
     ("[[rules]]\nttl = \"1s\"\nmatch = { path = \"/a#b\" }", (6, 18), "never matches", "leave out", "a fragment"),
+    ("[[rules]]\nttl = \"1s\"\nmatch = { path = \"/a b\" }", (6, 18), "never matches", "\"/a%20b\"", "a space"),
+    ("[[rules]]\nttl = \"1s\"\nmatch = { path = \"/ü/*\" }", (6, 18), "never matches", "\"/%C3%BC/*\"", "not ASCII"),
+    ("[[rules]]\nttl = \"1s\"\nmatch = { path = '/a\\b' }", (6, 18), "never matches", "\"/a%5Cb\"", "a backslash"),
+    ("[[rules]]\nttl = \"1s\"\nmatch = { path = \"/a/../b\" }", (6, 18), "dot segments", "without", "answered 400"),
+    ("[[rules]]\nttl = \"1s\"\ndefault_ttl = \"2s\"", (6, 15), "no effect beside ttl", "take out", "ttl counts"),
     (
         "[[rules]]\nttl = \"1s\"\nmatch = { header = { Host = \"x\" } }",
         (6, 22),
@@ -395,6 +438,13 @@ fn what_has_an_effect_is_not_warned_of() {
         ("[[rules]]\nmatch = { path = \"/**\" }\nstrip_prefix = \"/app\"", "some paths begin so"),
         ("[[rules]]\nmatch = { path = \"/app\" }\nstrip_prefix = \"/app/\"", "the prefix itself"),
         ("[server]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]", "two ports of the system's choice"),
+        ("[telemetry]\nlog = \"off\"", "a level"),
+        ("[telemetry]\nlog = \"INFO\"", "letter case does not count"),
+        ("[telemetry]\nlog = \"larder=debug\"", "a filter of ours"),
+        ("[telemetry]\nlog = \"info,larder::origin=trace,hyper=warn\"", "several parts"),
+        ("[telemetry]\nlog = \"warn, larder::origin\"", "everything of one part"),
+        ("[telemetry]\naccess_log_file = \"/dev/stderr\"", "a device"),
+        ("[[rules]]\nmatch = { path = \"/a%20b/~x/*.tar.gz\" }\nttl = \"1s\"", "what paths hold"),
         (
             "[[rules]]\nmatch = { host = \"SHOP.example:8080\", path = \"/a/**\" }\nttl = \"1s\"\ntags = [\"t:{1}\"]",
             "all in order",
@@ -608,9 +658,11 @@ mod shipped {
         std::fs::create_dir(folder.path().join("tls")).unwrap();
         std::fs::write(folder.path().join("tls/origin-ca.pem"), "-----BEGIN CERTIFICATE-----").unwrap();
         let source = Source::default();
-        let loaded = source.check("proxy.toml", &uncommented(), folder.path()).expect("valid");
-        // All together they are more than one would write: what is not in effect yet, and ca_file without https.
-        assert_eq!(loaded.warnings.iter().len(), 3, "{}", loaded.warnings);
+        let text = uncommented().replace("/var/log/larder/", "");
+        let loaded = source.check("proxy.toml", &text, folder.path()).expect("valid");
+        // All together they are more than one would write: what is not in effect yet, ca_file without https, and a
+        // default_ttl beside a ttl.
+        assert_eq!(loaded.warnings.iter().len(), 4, "{}", loaded.warnings);
         let settings = loaded.settings;
         assert!(settings.redis.is_some() && settings.tls.is_some() && settings.origins[0].health.is_some());
         let defaults = from_origin(parse_origin_url("http://h").expect("a URL"));

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 const VALID: &str = "[[origins]]\nname = \"app\"\nurls = [\"http://127.0.0.1:3000\"]\n";
 const WARNED: &str = "[[origins]]\nname = \"app\"\nurls = [\"http://127.0.0.1:3000\"]\n[[rules]]\nname = \"idle\"\n";
+const UNWRITABLE: &str = "[telemetry]\naccess_log_file = \"none/access.log\"\n[[origins]]\nname = \"app\"\nurls = [\"http://127.0.0.1:3000\"]\n";
 const INVALID: &str = "[server]\nthreads = \"many\"\nmax_boddy = \"1MiB\"\n[[origins]]\nname = \"app\"\nurls = [\"http://127.0.0.1:3000\"]\n";
 
 /// Runs `larder` in a folder that holds this proxy.toml.
@@ -32,13 +33,15 @@ fn errors(output: &Output) -> String {
 
 #[test]
 fn exit_codes_are_those_of_the_contract() {
-    let cases: [(Option<&str>, &[&str], i32, &str); 14] = [
+    let cases: [(Option<&str>, &[&str], i32, &str); 16] = [
         (Some(VALID), &["check"], 0, "fine"),
         (Some(VALID), &["check", "--strict"], 0, "fine, strictly"),
         (Some(WARNED), &["check"], 0, "warnings alone"),
         (Some(WARNED), &["check", "--strict"], 1, "warnings, strictly"),
         (Some(INVALID), &["check"], 2, "invalid"),
         (Some(INVALID), &["check", "--strict", "--json"], 2, "invalid, strictly, for a machine"),
+        (Some(UNWRITABLE), &["check"], 2, "an access log that cannot be written"),
+        (Some(UNWRITABLE), &["serve"], 2, "the same, before anything is opened"),
         (None, &["check"], 2, "no file"),
         (None, &["check", "--schema"], 0, "the schema needs no file"),
         (Some(INVALID), &["serve"], 2, "an invalid file"),
@@ -75,6 +78,15 @@ fn machines_get_json_alone_on_standard_output() {
     assert_eq!((&first["severity"], &first["line"], &first["column"]), (&"error".into(), &2.into(), &11.into()));
     assert!(first["help"].as_str().is_some_and(|help| help.contains("from 0 to 1024")), "{first}");
     assert_eq!(errors(&output), "");
+}
+
+#[test]
+fn a_finding_of_no_place_has_neither_line_nor_column() {
+    let output = larder(None, &["check", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let finding = &report["findings"][0];
+    assert!(finding["message"].as_str().is_some_and(|message| message.contains("cannot be read")), "{finding}");
+    assert!(finding["line"].is_null() && finding["column"].is_null(), "{finding}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Single values were checked when they were read ([`super::leaf`]); here are the judgements that need more than one.
 
+mod access_log;
 mod origins;
 mod rules;
 
@@ -57,7 +58,7 @@ pub(crate) fn settings(
                 AccessLog::Text => settings::AccessLog::Text,
                 AccessLog::Off => settings::AccessLog::Off,
             },
-            access_log_file: file.telemetry.access_log_file.as_ref().map(|path| check.path(&path.0)),
+            access_log_file: check.access_log_file(),
             log: file.telemetry.log.text.clone(),
         },
         tls: check.tls(),

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 pub(crate) use self::rules::{CookieName, GlobText, StripPrefix, TagTemplate, VaryValue};
 use super::located::{Complaint, Leaf};
+use super::read::suggest;
 use super::settings::OriginUrl;
 
 /// Bytes of a name: long enough for a sentence, short enough for a log line.
@@ -191,9 +192,13 @@ pub(crate) struct LogFilter;
 
 impl Leaf for LogFilter {
     const WANTED: &'static str =
-        r#"a level ("error", "warn", "info", "debug", "trace") or a filter ("info,larder=debug")"#;
+        r#"a level ("off", "error", "warn", "info", "debug", "trace") or a filter ("info,larder=debug")"#;
 
     fn read(text: &str) -> Result<Self, Complaint> {
+        if let Some(word) = text.split(',').map(str::trim).find(|part| silences_everything(part)) {
+            let what = format!("`{word}` is not a level of the log");
+            return Err(Complaint::new(what, level_meant_by(word)));
+        }
         match tracing_subscriber::EnvFilter::builder().parse(text) {
             Ok(_) if !text.trim().is_empty() => Ok(Self),
             _ => {
@@ -201,6 +206,30 @@ impl Leaf for LogFilter {
             }
         }
     }
+}
+
+/// The levels of the log, as they are written.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Whether a part of a filter is a bare word that is no level: it would be taken for the name of a library of which
+/// everything is told, and of the rest nothing.
+fn silences_everything(part: &str) -> bool {
+    let is_word = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    is_word && part != "larder" && part.parse::<tracing_subscriber::filter::LevelFilter>().is_err()
+}
+
+/// What to write for a word that other programs take as a level.
+fn level_meant_by(word: &str) -> String {
+    let meant = match word.to_ascii_lowercase().as_str() {
+        "none" | "quiet" | "silent" => "off",
+        "critical" | "err" | "fatal" | "panic" => "error",
+        "default" | "normal" | "notice" => "info",
+        "verbose" => "debug",
+        "warning" => "warn",
+        "all" | "everything" | "finest" => "trace",
+        _ => return suggest(word, &LEVELS, r#"write a filter such as "info,larder=debug", or a level:"#, '"'),
+    };
+    format!(r#"did you mean "{meant}"?"#)
 }
 
 /// The path (and query) that a health check asks for.

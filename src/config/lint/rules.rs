@@ -6,7 +6,7 @@ use super::covers_host;
 use super::shadow::covers;
 use crate::config::file::{Action, FieldEdits, File, KeyRules, Match, Overridable, Rule};
 use crate::config::finding::{Findings, Span};
-use crate::config::located::At;
+use crate::config::located::{At, Word};
 use crate::policy::route::PathPattern;
 
 /// Fields of a request that rules never see: the connection's own, and `host`, for which there is `match.host`.
@@ -19,6 +19,7 @@ pub(super) fn lint(file: &File, findings: &mut Findings) {
     for (index, rule) in rules.iter().enumerate() {
         repeated_name(rule, &rules[..index], findings);
         says_nothing(rule, findings);
+        two_lifetimes(rule, findings);
         let cached_later = rules[index + 1..].iter().any(|later| action_of(later) == Some(Action::Cache));
         if !cached_later {
             beside_the_action(rule, findings);
@@ -61,6 +62,14 @@ fn says_nothing(rule: &At<Rule>, findings: &mut Findings) {
             "say what it does, as in ttl = \"5m\", or take it out",
         );
     }
+}
+
+/// What states no lifetime gets `ttl`, as does what states one.
+fn two_lifetimes(rule: &Rule, findings: &mut Findings) {
+    let (Some(ttl), Some(default)) = (&rule.ttl, &rule.default_ttl) else { return };
+    let what = "`default_ttl` has no effect beside ttl, which counts whether or not the origin states a lifetime";
+    findings.warning(default.span.clone(), what, "take out `default_ttl`, or `ttl`");
+    findings.related(ttl.span.clone(), "what counts");
 }
 
 /// The keys that a rule sets, with the places of their values; `name` and `match` change nothing by themselves.
@@ -170,9 +179,8 @@ fn never_matches(matcher: &Match, findings: &mut Findings) {
             findings.warning(method.span.clone(), what, "take it out");
         }
     }
-    for path in matcher.path.iter().flat_map(|paths| &paths.list).filter(|path| path.text.contains('#')) {
-        let what = format!("`{}` never matches: clients do not send fragments", path.text);
-        findings.warning(path.span.clone(), what, "leave out # and what follows it");
+    for path in matcher.path.iter().flat_map(|paths| &paths.list) {
+        unsendable_path(path, findings);
     }
     for (name, _) in matcher.header.iter().flat_map(|fields| &fields.list) {
         if UNSEEN.contains(&name.value.as_str()) {
@@ -181,6 +189,42 @@ fn never_matches(matcher: &Match, findings: &mut Findings) {
         }
     }
     path_regex(matcher, findings);
+}
+
+/// Patterns are compared with the bytes that clients send, so what a target cannot hold fits nothing.
+fn unsendable_path(path: &Word<PathPattern>, findings: &mut Findings) {
+    let text = &path.text;
+    if text.contains('#') {
+        let what = format!("`{text}` never matches: clients do not send fragments");
+        findings.warning(path.span.clone(), what, "leave out # and what follows it");
+    } else if let Some(letter) = text.chars().find(|letter| !is_of_target(*letter)) {
+        let what = format!("{text:?} never matches: no path holds {letter:?} as it is");
+        findings.warning(path.span.clone(), what, format!("write \"{}\", as clients send it", as_sent(text)));
+    } else if text.split('/').any(|segment| matches!(segment, "." | "..")) {
+        let what = format!("`{text}` never matches: Larder answers paths with dot segments with 400");
+        findings.warning(path.span.clone(), what, "write the path that is meant, without . and ..");
+    }
+}
+
+/// Visible ASCII without what a URL cannot hold: everything else is answered with 400 (RFC 3986 §2).
+fn is_of_target(letter: char) -> bool {
+    letter.is_ascii_graphic() && !matches!(letter, '#' | '\\' | '<' | '>')
+}
+
+/// A path as clients send it: percent-encoded where it has to be (RFC 3986 §2.1).
+fn as_sent(text: &str) -> String {
+    let mut sent = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_of_target(letter) {
+            sent.push(letter);
+            continue;
+        }
+        for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
+            let hex = [byte >> 4, byte & 15].map(|half| char::from(b"0123456789ABCDEF"[usize::from(half)]));
+            sent.extend(['%', hex[0], hex[1]]);
+        }
+    }
+    sent
 }
 
 fn path_regex(matcher: &Match, findings: &mut Findings) {
