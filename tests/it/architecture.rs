@@ -169,3 +169,15 @@ fn each_file_begins_with_the_question_it_answers() {
         assert!(text.starts_with("//! "), "{}", path.display());
     }
 }
+
+#[test]
+fn the_readme_explains_every_detail_and_has_no_gap() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("it is there");
+    for detail in larder::policy::outcome::Detail::ALL {
+        let word = format!("`{}`", detail.token());
+        assert!(readme.contains(&word), "{word} is not explained");
+    }
+    for placeholder in ["_TABLE", "TODO", "TBD"] {
+        assert!(!readme.contains(placeholder), "{placeholder}");
+    }
+}
