@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -50,7 +51,7 @@ pub(crate) struct Facts {
 
 /// Serves one connection to its end: the client's, a deadline's, or the drain's.
 pub(crate) async fn run<H: Handler>(
-    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    socket: impl AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
     facts: Facts,
     place: OwnedSemaphorePermit,
     door: &Arc<Door<H>>,
@@ -121,7 +122,7 @@ async fn speak_http1<H, I>(
     pulse: &Pulse,
 ) where
     H: Handler,
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
     // Deadlines are the pulse's: the library's timer would cost an allocation and a timer for every request, and does not
@@ -149,7 +150,7 @@ async fn speak_http2<H, I>(
     streams: TaskTracker,
 ) where
     H: Handler,
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
     let mut builder = http2::Builder::new(Spawner(streams));
     builder.timer(TokioTimer::new());

@@ -1,12 +1,16 @@
 //! What passes between the library and the socket: bytes counted, progress marked, 1xx slipped in, refusals spelt out.
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, StatusCode};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -18,11 +22,11 @@ use crate::telemetry::Telemetry;
 /// Bytes counted here before they are added to the process's counters: they are shared between threads.
 const METER_BYTES: u64 = 16 << 10;
 
-/// What is read and thrown away of a request that was refused, before the connection is reset after all.
-const LINGER_BYTES: usize = 256 << 10;
+/// What is read at once to be thrown away.
+const WASTE_BYTES: usize = 16 << 10;
 
-/// A client's socket.
-pub(crate) struct Wire<I> {
+/// A client's socket. Dropped before it was shut down in an answer that only its end delimits, it resets the connection.
+pub(crate) struct Wire<I: AsFd> {
     inner: I,
     /// Bytes that were read to choose the protocol, and are to be read again.
     prefix: Bytes,
@@ -34,13 +38,14 @@ pub(crate) struct Wire<I> {
     ours: Bytes,
     /// Bytes of the library's that `ours` stand for.
     replaced: Option<usize>,
-    linger_left: usize,
+    /// Everything is written, and the client will know it for the end.
+    is_shut: bool,
     /// The head that is being read has more than its first line.
     has_request_line: bool,
     meter: Meter,
 }
 
-impl<I> Wire<I> {
+impl<I: AsFd> Wire<I> {
     /// A socket whose first bytes, `prefix`, were already read.
     pub(crate) fn new(inner: I, prefix: Bytes, is_http1: bool, pulse: Arc<Pulse>, meter: Meter) -> Self {
         Self {
@@ -51,14 +56,14 @@ impl<I> Wire<I> {
             is_at_boundary: true,
             ours: Bytes::new(),
             replaced: None,
-            linger_left: LINGER_BYTES,
+            is_shut: false,
             has_request_line: false,
             meter,
         }
     }
 }
 
-impl<I: AsyncWrite + Unpin> Wire<I> {
+impl<I: AsyncWrite + AsFd + Unpin> Wire<I> {
     /// Writes what is ours to write. Ready with a number: so many bytes of the library's are done with already.
     fn poll_ours(&mut self, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<Option<usize>>> {
         if !self.is_http1 || self.pulse.is_tunnel() {
@@ -131,7 +136,7 @@ fn spell_out(status: StatusCode, refusal: &[u8]) -> Option<Bytes> {
     let answer = error(&Problem { status, error: "http_request_error", reason, outcome }, &HeaderMap::new());
     let mut bytes = format!("HTTP/1.1 {status}\r\n").into_bytes();
     // The body stays empty: the library has said so in its Content-Length.
-    for name in ["cache-control", "via", "proxy-status", "cache-status"] {
+    for name in ["cache-control", "age", "via", "proxy-status", "cache-status"] {
         bytes.extend_from_slice(name.as_bytes());
         bytes.extend_from_slice(b": ");
         bytes.extend_from_slice(answer.headers().get(name)?.as_bytes());
@@ -141,7 +146,25 @@ fn spell_out(status: StatusCode, refusal: &[u8]) -> Option<Bytes> {
     Some(bytes.into())
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
+impl<I: AsyncRead + AsFd + Unpin> Wire<I> {
+    /// Reads what still comes, until the client ends it. How long this may go on is the pulse's to say; how much comes
+    /// meanwhile does not matter, nothing of it is kept.
+    ///
+    /// Bytes unread at the close make the kernel send a reset, which may overtake the answer (RFC 9112 §9.6).
+    fn poll_waste(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let mut waste = [MaybeUninit::uninit(); WASTE_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut waste);
+            let outcome = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer));
+            if outcome.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+            self.meter.read(buffer.filled().len());
+        }
+    }
+}
+
+impl<I: AsyncRead + AsFd + Unpin> AsyncRead for Wire<I> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buffer.filled().len();
@@ -162,7 +185,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Wire<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<I> {
+impl<I: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Wire<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(done) = ready!(self.poll_ours(cx, bytes))? {
             return Poll::Ready(Ok(done));
@@ -215,18 +238,25 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<I> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let may_come_more = this.pulse.close();
+        if this.pulse.is_cut_short() {
+            // A clean end would make what is there the whole.
+            return Poll::Ready(Ok(()));
+        }
         ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
-        // Unread bytes at the close make the kernel send a reset, which may overtake the answer (RFC 9112 §9.6).
-        while may_come_more && this.linger_left > 0 {
-            let mut waste = [0; 4096];
-            let mut buffer = ReadBuf::new(&mut waste);
-            let outcome = ready!(Pin::new(&mut this.inner).poll_read(cx, &mut buffer));
-            if outcome.is_err() || buffer.filled().is_empty() {
-                break;
-            }
-            this.linger_left = this.linger_left.saturating_sub(buffer.filled().len());
+        this.is_shut = true;
+        if may_come_more {
+            ready!(this.poll_waste(cx));
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsFd> Drop for Wire<I> {
+    fn drop(&mut self) {
+        if self.pulse.ends_with_connection() && !self.is_shut {
+            // Best effort: a socket that refuses has no peer any more.
+            let _ = SockRef::from(&self.inner).set_linger(Some(Duration::ZERO));
+        }
     }
 }
 
@@ -282,7 +312,7 @@ mod tests {
         let bytes = spell_out(status, refusal).expect("431 is spelt out");
         let text = std::str::from_utf8(&bytes).expect("ASCII");
         assert!(
-            text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\ncache-control: no-store\r\n"),
+            text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\ncache-control: no-store\r\nage: 0\r\n"),
             "{text}"
         );
         assert!(text.contains("proxy-status: larder; error=http_request_error; details="), "{text}");

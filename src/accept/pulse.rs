@@ -17,8 +17,8 @@ use super::interim::Outbox;
 use crate::telemetry::Telemetry;
 
 /// How long a connection that we have ended may go on sending. Closing at once would reset it, and the reset would
-/// overtake our last answer.
-const LINGER: Duration = Duration::from_secs(1);
+/// overtake our last answer. A client that reads it within this time gets it, however much it sends.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What the coarse clock may lag behind the timer's: up to a tick of a kernel at 100 Hz.
 const SLACK_MILLIS: u64 = 20;
@@ -49,6 +49,10 @@ pub(crate) struct Pulse {
     has_surplus: AtomicBool,
     /// Bytes of an answer have been handed over since the last flush.
     is_owed: AtomicBool,
+    /// The last answer has no length: the connection's end is its end (HTTP/1.0).
+    ends_with_connection: AtomicBool,
+    /// All of that answer has been handed over.
+    is_whole: AtomicBool,
     /// The connection is a tunnel now: nothing on it is HTTP/1.1.
     is_tunnel: AtomicBool,
     /// Interim responses on their way.
@@ -88,6 +92,8 @@ impl Pulse {
             is_closing: AtomicBool::new(false),
             has_surplus: AtomicBool::new(false),
             is_owed: AtomicBool::new(false),
+            ends_with_connection: AtomicBool::new(false),
+            is_whole: AtomicBool::new(false),
             is_tunnel: AtomicBool::new(false),
             outbox: Outbox::default(),
         }
@@ -146,6 +152,21 @@ impl Pulse {
         self.is_closing.store(true, Relaxed);
         self.is_blocked.store(false, Relaxed);
         self.has_surplus.load(Relaxed)
+    }
+
+    /// The body that is being sent ends where the connection does; whether all of it has been handed over.
+    pub(crate) fn end_with_connection(&self, is_whole: bool) {
+        self.ends_with_connection.store(true, Relaxed);
+        self.is_whole.store(is_whole, Relaxed);
+    }
+
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        self.ends_with_connection.load(Relaxed)
+    }
+
+    /// Whether the connection's end would now be taken for the end of an answer that is not at its end.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.ends_with_connection() && !self.is_whole.load(Relaxed)
     }
 
     pub(crate) fn become_tunnel(&self) {

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION};
+use http::header::{AGE, ALLOW, CONNECTION, CONTENT_LENGTH};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
@@ -65,6 +65,7 @@ impl<H: Handler> Reception<H> {
         let received = Instant::now();
         // Bytes of the last answer that are still in the library's buffer leave no place for a 1xx before them.
         let may_send_interim = self.is_http1 && request.version() == Version::HTTP_11 && !self.pulse.is_owed();
+        let is_http10 = request.version() == Version::HTTP_10;
         let in_flight = self.pulse.begin(!request.body().is_end_stream());
         let (mut head, body) = request.into_parts();
         let server = self.door.settings.load();
@@ -84,7 +85,7 @@ impl<H: Handler> Reception<H> {
                 }
             }
         };
-        Answering { state, in_flight: Some(in_flight) }
+        Answering { state, in_flight: Some(in_flight), is_http10 }
     }
 
     fn client(&self, examined: Examined, received: Instant) -> Client {
@@ -164,6 +165,7 @@ fn options() -> (Response<ResponseBody>, Outcome) {
     let headers = response.headers_mut();
     headers.insert(ALLOW, ALLOWED);
     headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(AGE, HeaderValue::from_static("0"));
     headers.insert(http::header::VIA, HeaderValue::from_static("1.1 larder"));
     headers.insert(HeaderName::from_static("cache-status"), cache_status::value(&outcome));
     (response, outcome)
@@ -197,6 +199,7 @@ pin_project! {
         #[pin]
         state: State<A>,
         in_flight: Option<InFlight>,
+        is_http10: bool,
     }
 }
 
@@ -231,7 +234,11 @@ impl<A: Future<Output = Response<ResponseBody>>> Future for Answering<A> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             in_flight.pulse().become_tunnel();
         }
-        Poll::Ready(Ok(response.map(|body| Watched { body, in_flight })))
+        // Where the library knows neither a length nor how to do without one (RFC 9112 §6.3).
+        let has_no_length =
+            !response.headers().contains_key(CONTENT_LENGTH) && response.body().size_hint().exact().is_none();
+        let ends_with_connection = *this.is_http10 && has_no_length;
+        Poll::Ready(Ok(response.map(|body| Watched { body, in_flight, ends_with_connection })))
     }
 }
 
@@ -239,6 +246,8 @@ impl<A: Future<Output = Response<ResponseBody>>> Future for Answering<A> {
 pub(crate) struct Watched {
     body: ResponseBody,
     in_flight: InFlight,
+    /// Nothing but the connection's end says that this is all.
+    ends_with_connection: bool,
 }
 
 impl Body for Watched {
@@ -253,6 +262,12 @@ impl Body for Watched {
             this.in_flight.pulse().telemetry().metrics().panics.inc();
             Poll::Ready(Some(Err("a fault of the cache itself".into())))
         });
+        if this.ends_with_connection {
+            // Only here: the body of an answer to HEAD is never asked for anything.
+            let is_end = matches!(&frame, Poll::Ready(None));
+            let is_last = matches!(&frame, Poll::Ready(Some(Ok(_)))) && this.body.is_end_stream();
+            this.in_flight.pulse().end_with_connection(is_end || is_last);
+        }
         if frame.is_pending() {
             this.in_flight.set_waiting(true);
         } else {

@@ -209,9 +209,13 @@ async fn refusals_are_small_errors_of_ours_and_close_where_framing_is_in_doubt()
     for (request, status, why) in cases {
         let answer = edge.talk(request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{why}: {answer}");
-        for field in
-            ["cache-control: no-store\r\n", "cache-status: larder; detail=bad-request\r\n", "connection: close"]
-        {
+        for field in [
+            "cache-control: no-store\r\n",
+            "cache-status: larder; detail=bad-request\r\n",
+            "connection: close",
+            "\r\nage: 0\r\n",
+            "\r\nvia: 1.1 larder\r\n",
+        ] {
             assert!(answer.contains(field), "{why}: {field} in {answer}");
         }
         assert!(answer.contains("proxy-status: larder; error=http_request_error; details=\""), "{why}: {answer}");
@@ -234,7 +238,9 @@ async fn methods_that_are_not_for_us_leave_the_connection_open() {
         socket.send(format!("{method} {target} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
         let answer = socket.until("\r\n\r\n").await;
         assert!(answer.starts_with(want), "{method}: {answer}");
-        assert_eq!(answer.contains("allow: GET, HEAD"), method != "BREW", "{method}: {answer}");
+        for field in ["allow: GET, HEAD", "\r\nage: 0\r\n", "\r\nvia: 1.1 larder\r\n"] {
+            assert_eq!(answer.contains(field), method != "BREW", "{method}: {field} in {answer}");
+        }
         if method != "OPTIONS" && !answer.ends_with("bytes") && !answer.ends_with("here\n") {
             socket.until(if method == "BREW" { "bytes" } else { "here\n" }).await;
         }
@@ -286,6 +292,73 @@ async fn http_1_0_is_served_and_closed() {
     assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.ends_with("\r\n\r\nab"), "{answer}");
     assert!(!answer.contains("chunked"), "{answer}");
     edge.stopped().await;
+}
+
+/// What ends a body before it is whole.
+#[derive(Debug, Clone, Copy)]
+enum Breach {
+    SourceFails,
+    SourcePanics,
+    DrainIsOver,
+    ClientHasShut,
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_never_looks_whole() {
+    // What is asked, what breaks it, whether it ends with a reset, why.
+    let cases = [
+        ("GET / HTTP/1.0", Breach::SourceFails, true, "only the end of the connection ends it"),
+        ("GET / HTTP/1.0", Breach::SourcePanics, true, "a fault of ours is no better"),
+        ("GET / HTTP/1.0", Breach::DrainIsOver, true, "nor is the end of our patience"),
+        ("GET / HTTP/1.0", Breach::ClientHasShut, true, "a client that shut its side may still be reading"),
+        ("GET /length HTTP/1.0", Breach::SourceFails, false, "the length shows it"),
+        ("GET / HTTP/1.1", Breach::SourceFails, false, "the missing last chunk shows it"),
+        ("GET /length HTTP/1.1", Breach::SourceFails, false, "the length shows it"),
+    ];
+    for (line, breach, is_reset, why) in cases {
+        let read = Arc::new(Notify::new());
+        let edge = Edge::start(Server { drain_timeout: Duration::from_millis(50), ..settings() }, {
+            let read = Arc::clone(&read);
+            move |request: Request<RequestBody>, _| {
+                let read = Arc::clone(&read);
+                let mut response = Response::new(ResponseBody::stream(StreamBody::new(breaking(breach, read))));
+                if request.uri() == "/length" {
+                    response.headers_mut().insert("content-length", HeaderValue::from_static("9"));
+                }
+                async { response }
+            }
+        });
+        let mut socket = edge.connect().await;
+        socket.send(format!("{line}\r\nHost: a\r\n\r\n")).await;
+        let head = socket.until("part").await;
+        assert!(head.contains("chunked") == line.ends_with("/ HTTP/1.1"), "{why}: {head}");
+        match breach {
+            Breach::DrainIsOver => edge.stop.cancel(),
+            Breach::ClientHasShut => socket.0.shutdown().await.expect("shut"),
+            Breach::SourceFails | Breach::SourcePanics => read.notify_one(),
+        }
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(PATIENCE, socket.0.read_to_end(&mut rest)).await.expect("the edge ends it");
+        let was_reset = end.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset);
+        let rest = String::from_utf8_lossy(&rest);
+        assert_eq!((was_reset, rest.trim()), (is_reset, ""), "{line} {breach:?}: {why}");
+        edge.stopped().await;
+    }
+}
+
+/// A part of a body; then, once the client has read it, what is to happen.
+fn breaking(breach: Breach, read: Arc<Notify>) -> impl futures_util::Stream<Item = Result<Frame<Bytes>, BoxError>> {
+    let mut has_begun = false;
+    let mut read = Box::pin(async move { read.notified().await });
+    futures_util::stream::poll_fn(move |cx| {
+        if !std::mem::replace(&mut has_begun, true) {
+            return std::task::Poll::Ready(Some(Ok(Frame::data("part".into()))));
+        }
+        read.as_mut().poll(cx).map(|()| {
+            assert!(!matches!(breach, Breach::SourcePanics), "on purpose");
+            Some(Err("the source failed".into()))
+        })
+    })
 }
 
 fn stream<T>(mut source: mpsc::Receiver<T>) -> impl futures_util::Stream<Item = T> {
@@ -574,14 +647,27 @@ async fn an_upgraded_connection_becomes_a_tunnel() {
 async fn a_refused_upload_sees_its_refusal() {
     let edge = Edge::start(settings(), echo);
     let mut socket = edge.connect().await;
-    // The client sends before it reads, as clients do; the answer must not be lost to a reset.
-    let mut request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n".to_vec();
-    request.resize(200_000, b'x');
-    socket.send(request).await;
+    // The client sends before it reads, as clients do, and more than the sockets' buffers hold; the answer must not be
+    // lost to a reset.
+    socket.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n").await;
+    for _ in 0..256 {
+        socket.send(&PIECE).await;
+    }
     let text = socket.rest().await;
     // Had the edge closed with bytes unread, the kernel would have reset the connection by now.
     socket.send("more").await;
     assert!(text.starts_with("HTTP/1.1 413 Payload Too Large\r\n"), "{text}");
+    drop(socket);
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn a_refused_client_that_never_stops_sending_is_cut() {
+    let edge = Edge::start(settings(), echo);
+    let mut socket = edge.connect().await;
+    socket.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n").await;
+    let send = async { while socket.0.write_all(b"x").await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, send).await.expect("the edge has enough of it");
     edge.stopped().await;
 }
 

@@ -30,7 +30,8 @@ pub(super) struct Failed {
 pub(super) enum Next {
     /// Answer with the error.
     GiveUp,
-    /// Ask the same address on a new connection; the client need not know, and no retry is spent.
+    /// Ask the same address on a new connection; the client need not know, and no retry is spent. Once per request: no
+    /// later try may use a pooled connection.
     NewConnection,
     /// Ask another address; give up if there is none. No retry is spent: nobody has seen the request.
     OtherAddress,

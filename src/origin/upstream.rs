@@ -95,8 +95,8 @@ impl Upstream {
         let mut permit = Some(self.pool.permit().await.inspect_err(|error| self.count(error))?);
         let mut course = Course::new(self, request.affinity);
         let mut address = course.choose().ok_or_else(|| self.all_ejected())?;
-        let mut may_reuse = true;
         loop {
+            let may_reuse = course.may_reuse;
             let held = match permit.take() {
                 Some(permit) => permit,
                 None => self.pool.permit().await.inspect_err(|error| self.count(error))?,
@@ -110,7 +110,7 @@ impl Upstream {
             };
             self.failed(&address, &failure);
             match course.next(&address, &failure, &order) {
-                Some(next) => (address, may_reuse) = next,
+                Some(next) => address = next,
                 None => return Err(failure.error),
             }
             self.pool.metrics.retries.inc();
@@ -209,13 +209,16 @@ struct Course<'a> {
     retries: u32,
     tried: SmallVec<[Arc<Address>; 2]>,
     unreachable: usize,
+    /// Whether a pooled connection will do. Where one was stale, others are likely to be, and each would cost a request
+    /// that the origin may have seen.
+    may_reuse: bool,
 }
 
 impl<'a> Course<'a> {
     fn new(upstream: &'a Upstream, affinity: u64) -> Self {
         let turn = upstream.turn.fetch_add(1, Ordering::Relaxed);
         let retries = upstream.spec.retries;
-        Self { upstream, affinity, turn, retries, tried: SmallVec::new(), unreachable: 0 }
+        Self { upstream, affinity, turn, retries, tried: SmallVec::new(), unreachable: 0, may_reuse: true }
     }
 
     /// An address that may be asked and was not tried yet.
@@ -233,8 +236,9 @@ impl<'a> Course<'a> {
         Some(Arc::clone(&addresses[chosen]))
     }
 
-    /// Where to go after a failure at `address`, and whether a pooled connection will do there.
-    fn next(&mut self, address: &Arc<Address>, failure: &Failure, order: &Order) -> Option<(Arc<Address>, bool)> {
+    /// Where to go after a failure at `address`.
+    fn next(&mut self, address: &Arc<Address>, failure: &Failure, order: &Order) -> Option<Arc<Address>> {
+        self.may_reuse &= !failure.was_reused;
         let failed = Failed {
             reached: failure.reached,
             was_reused: failure.was_reused,
@@ -243,16 +247,16 @@ impl<'a> Course<'a> {
         };
         match retry::next(failed, self.retries) {
             Next::GiveUp => None,
-            Next::NewConnection => Some((Arc::clone(address), false)),
+            Next::NewConnection => Some(Arc::clone(address)),
             Next::OtherAddress => {
                 self.tried.push(Arc::clone(address));
                 self.unreachable += 1;
-                (self.unreachable <= MAX_UNREACHABLE).then(|| self.choose()).flatten().map(|other| (other, true))
+                (self.unreachable <= MAX_UNREACHABLE).then(|| self.choose()).flatten()
             }
             Next::Retry => {
                 self.retries -= 1;
                 self.tried.push(Arc::clone(address));
-                Some((self.choose().unwrap_or_else(|| Arc::clone(address)), true))
+                Some(self.choose().unwrap_or_else(|| Arc::clone(address)))
             }
         }
     }

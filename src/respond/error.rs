@@ -1,6 +1,6 @@
 //! What does a client get when we answer with an error of our own?
 
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VIA};
+use http::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::cache_status;
@@ -35,6 +35,7 @@ pub fn error(problem: &Problem<'_>, request: &HeaderMap) -> Response<ResponseBod
     let kind = if json { "application/json" } else { "text/plain; charset=utf-8" };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(AGE, HeaderValue::from_static("0"));
     headers.insert(VIA, HeaderValue::from_static("1.1 larder"));
     headers.insert(PROXY_STATUS, proxy_status(problem));
     headers.insert(cache_status::NAME, cache_status::value(&problem.outcome));
@@ -164,7 +165,7 @@ mod tests {
         let response = error(&problem(StatusCode::BAD_REQUEST), &accept(&["application/json"]));
         assert_eq!(response.status(), 400);
         let headers = response.headers().clone();
-        assert_eq!(headers["cache-control"], "no-store");
+        assert_eq!((&headers["cache-control"], &headers["age"]), (&"no-store".parse().unwrap(), &"0".parse().unwrap()));
         assert_eq!(headers["cache-status"], "larder; detail=bad-request");
         assert_eq!(headers["proxy-status"], "larder; error=http_request_error; details=\"the Host is \\\"wrong\\\"\"");
         assert_eq!(

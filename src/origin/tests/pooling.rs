@@ -63,6 +63,32 @@ async fn a_stale_connection_is_retried_invisibly_without_spending_a_retry() {
 }
 
 #[tokio::test]
+async fn one_stale_connection_is_enough_to_trust_no_other() {
+    // Retries, times that the origin sees the request: on one stale connection, on a new one, and once per retry.
+    for (retries, want) in [(0, 2), (1, 3), (2, 4)] {
+        let together = Arc::new(tokio::sync::Barrier::new(3));
+        let mut origin = Scripted::origin(move |number, mut connection| {
+            let together = Arc::clone(&together);
+            async move {
+                connection.head().await;
+                if number < 3 {
+                    together.wait().await;
+                    connection.send(OK).await;
+                    connection.head().await;
+                }
+            }
+        })
+        .await;
+        let origins = start(Spec { retries, ..spec(&[origin.address]) }).await;
+        tokio::join!(ask_and_read(&origins, get()), ask_and_read(&origins, get()), ask_and_read(&origins, get()));
+        assert_eq!((origin.connections(), origin.hits()), (3, 3));
+        let error = ask(&origins, get()).await.unwrap_err();
+        assert_eq!(told(&error), (502, "connection_terminated"), "{error}");
+        assert_eq!((origin.connections(), origin.hits()), (3 + want - 1, want), "{retries} retries");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_is_not_idempotent_is_not_repeated_once_the_origin_has_seen_it() {
     let mut origin = stale(drop).await;
     let origins = start(Spec { retries: 5, ..spec(&[origin.address]) }).await;
