@@ -1,7 +1,7 @@
 //! When is the configuration to be read again?
 //!
 //! On SIGHUP, and when the text of the file is another one. Who watches folders misses changes (network file systems,
-//! bind mounts, a folder that is itself replaced), so we look at the file every [`POLL`], too: the events of the
+//! bind mounts, a folder that is itself replaced), so we look at the file every two seconds, too: the events of the
 //! system only make it quicker.
 
 use std::path::{Path, PathBuf};

@@ -298,8 +298,13 @@ impl Grounds<'_> {
     fn stale_windows(&self) -> (Duration, Duration) {
         let stated = &self.governing.directives;
         let Exchange { treatment, status, .. } = *self.exchange;
-        if stated.no_cache || self.forbids_stale() {
+        if stated.no_cache || stated.must_revalidate || stated.proxy_revalidate {
             return (Duration::ZERO, Duration::ZERO);
+        }
+        // §5.2.2.10: s-maxage stands for proxy-revalidate, too. An origin that states a window beside it (RFC 5861 §3)
+        // has said which stale use it means; what it has not said stays forbidden.
+        if stated.s_maxage.is_some() {
+            return (stated.stale_while_revalidate.unwrap_or_default(), Duration::ZERO);
         }
         // The defaults are not for what nobody gave a lifetime: it may be one user's page, whose origin trusts that
         // it is asked every time. Nor for errors: an old one is no better than a new one.
@@ -559,7 +564,8 @@ mod tests {
             (200, &[CHANGED], [7, 600], [false; 2], "with a heuristic"),
             (200, &[(CC, "max-age=60, must-revalidate, stale-if-error=2")], [0, 0], [false, true], "forbidden"),
             (200, &[(CC, "max-age=60, proxy-revalidate")], [0, 0], [false, true], "forbidden"),
-            (200, &[(CC, "s-maxage=60, stale-while-revalidate=1")], [0, 0], [false, true], "forbidden"),
+            (200, &[(CC, "s-maxage=60, stale-while-revalidate=1")], [1, 0], [false, true], "what the origin states"),
+            (200, &[(CC, "s-maxage=60, stale-if-error=1")], [0, 0], [false, true], "forbidden, the rule's window too"),
             (200, &[(CC, "no-cache, max-age=60"), TAG], [0, 0], [true, false], "forbidden"),
             (200, &[TAG], [0, 0], [false; 2], "no default where nobody gave a lifetime"),
             (200, &[TAG, (CC, "stale-if-error=2")], [0, 2], [false; 2], "but what the origin states"),
@@ -708,9 +714,11 @@ mod tests {
             if let Some(most) = stated.s_maxage.or(stated.max_age) {
                 assert!(freshness.lifetime <= most, "{fields:?}: {freshness:?}");
             }
-            if stated.must_revalidate || stated.proxy_revalidate || stated.s_maxage.is_some() || stated.no_cache {
+            let forbids = stated.must_revalidate || stated.proxy_revalidate || stated.no_cache;
+            if forbids || stated.s_maxage.is_some() {
+                let while_revalidating = stated.stale_while_revalidate.filter(|_| !forbids).unwrap_or_default();
                 let windows = [freshness.stale_while_revalidate, freshness.stale_if_error];
-                assert_eq!(windows, [Duration::ZERO; 2], "{fields:?}");
+                assert_eq!(windows, [while_revalidating, Duration::ZERO], "{fields:?}");
             }
         }
     }

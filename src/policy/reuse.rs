@@ -144,7 +144,8 @@ pub fn refresh_early(freshness: &Freshness, now: Timestamp, fetch_cost: Duration
 
 /// What may be done with a stale one.
 fn stale(freshness: &Freshness, standing: Standing, now: Timestamp) -> Verdict {
-    if !freshness.must_revalidate && is_within(freshness, freshness.stale_while_revalidate, now) {
+    // The window is zero where the origin forbids stale use.
+    if is_within(freshness, freshness.stale_while_revalidate, now) {
         return Verdict::StaleWhileRevalidate;
     }
     Verdict::Validate(if standing == Standing::Stale { Detail::SoftPurged } else { Detail::Expired })
@@ -225,8 +226,8 @@ mod tests {
                 &Freshness { must_revalidate: true, ..PLAIN },
                 Alive,
                 60,
-                Validate(Detail::Expired),
-                "never stale, whatever window it was given",
+                StaleWhileRevalidate,
+                "s-maxage with a window of its own",
             ),
             (&NO_CACHE, Alive, 0, Validate(Detail::NoCache), "revalidated every time"),
             (&PLAIN, Dead, 0, Unusable(Detail::Purged), "purged"),

@@ -5,6 +5,9 @@ use smallvec::SmallVec;
 
 use super::preference::{self, Preference, Preferences};
 
+/// Fields that tell the origin something of each client, or of each request, that is its own.
+const WRITTEN_PER_CLIENT: [&str; 3] = ["forwarded", "x-forwarded-for", "x-request-id"];
+
 /// Names in `Vary` beyond which it is taken for `*`: nobody would ever be served from such a thing, and each look-up
 /// would compare all of them.
 const MAX_NAMES: usize = 32;
@@ -42,6 +45,10 @@ pub fn selecting(response: &HeaderMap, request: &HeaderMap) -> Option<Selecting>
             }
             // A lone `*` would be a valid token, thus a field name.
             let name = HeaderName::from_bytes(member).ok().filter(|name| name != "*")?;
+            // What the origin saw of it we wrote, and each client's is its own: nobody else can be given that answer.
+            if WRITTEN_PER_CLIENT.contains(&name.as_str()) {
+                return None;
+            }
             if fields.iter().any(|(known, _)| *known == name) {
                 continue;
             }
@@ -224,13 +231,14 @@ mod tests {
 
     #[test]
     fn a_star_anywhere_selects_nothing() {
-        let cases: [(Lines, bool, &str); 12] = [
+        let cases: [(Lines, bool, &str); 13] = [
             (&[], true, "no Vary"),
             (&[("vary", "")], true, "an empty one"),
             (&[("vary", "foo, bar")], true, "names"),
             (&[("vary", ",foo,, ,")], true, "empty members"),
             (&[("vary", "*")], false, "alone"),
             (&[("vary", "*, *")], false, "twice"),
+            (&[("vary", "accept, X-Forwarded-For")], false, "each client's own address"),
             (&[("vary", "*"), ("vary", "*")], false, "on two lines"),
             (&[("vary", ", *")], false, "after an empty member"),
             (&[("vary", ""), ("vary", "*")], false, "after an empty line"),

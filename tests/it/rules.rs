@@ -1,6 +1,7 @@
 //! Does each key of `[[rules]]` do what the contract says of it?
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::Barrier;
@@ -365,4 +366,26 @@ async fn a_denied_path_is_denied_however_it_is_spelt() {
         assert_eq!(edge.get(path).await.status, 403, "{path}");
     }
     assert_eq!(origin.hits(), 0);
+}
+
+#[tokio::test]
+async fn a_hot_response_is_refreshed_just_before_it_expires() {
+    // A slow origin: the slower it is, the earlier a refresh is worth it. Age leaves the last tenth of the lifetime.
+    let origin = Origin::serve_with(|asked| async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        ok(format!("v{}", asked.number)).fresh(20).with("age", "19")
+    })
+    .await;
+    let edge = before(origin.address()).start().await;
+    assert_eq!(edge.get("/x").await.text(), "v1");
+    while origin.hits() == 1 {
+        let reply = edge.get("/x").await;
+        assert!(reply.cache().hit, "nobody waits for the refresh: {:?}", reply.cache());
+    }
+    let off = before(origin.address()).rule("early_refresh = false").start().await;
+    let asked = origin.hits();
+    for _ in 0..50 {
+        off.get("/x").await;
+    }
+    assert_eq!(origin.hits(), asked + 1, "only where the rule wants it");
 }
