@@ -22,6 +22,10 @@ use crate::telemetry::Telemetry;
 /// Bytes counted here before they are added to the process's counters: they are shared between threads.
 const METER_BYTES: u64 = 16 << 10;
 
+/// An answer of at most so many bytes is written as one piece: the kernel takes a list of pieces more slowly than we
+/// copy so few bytes.
+const SMALL_BYTES: usize = 2 << 10;
+
 /// What is read at once to be thrown away.
 const WASTE_BYTES: usize = 16 << 10;
 
@@ -123,6 +127,20 @@ impl<I: AsyncWrite + AsFd + Unpin> Wire<I> {
     }
 }
 
+/// The pieces one after the other, where there are several and all of them fit.
+fn gather<'a>(slices: &[IoSlice<'_>], together: &'a mut [u8; SMALL_BYTES]) -> Option<&'a [u8]> {
+    let length: usize = slices.iter().map(|slice| slice.len()).sum();
+    if slices.len() < 2 || length > SMALL_BYTES {
+        return None;
+    }
+    let mut filled = 0;
+    for slice in slices {
+        together[filled..filled + slice.len()].copy_from_slice(slice);
+        filled += slice.len();
+    }
+    Some(&together[..filled])
+}
+
 /// The library's refusal of a head it could not read, with the fields that our errors have. Its own fields stay.
 fn spell_out(status: StatusCode, refusal: &[u8]) -> Option<Bytes> {
     let reason = match status {
@@ -202,7 +220,11 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Wire<I> {
         if let Some(done) = ready!(self.poll_ours(cx, first))? {
             return Poll::Ready(Ok(done));
         }
-        self.mark(|inner, _| Pin::new(inner).poll_write_vectored(cx, slices))
+        let mut together = [0; SMALL_BYTES];
+        match gather(slices, &mut together) {
+            Some(bytes) => self.mark(|inner, _| Pin::new(inner).poll_write(cx, bytes)),
+            None => self.mark(|inner, _| Pin::new(inner).poll_write_vectored(cx, slices)),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
