@@ -311,7 +311,7 @@ impl Fill {
 /// How many bytes a part, or what completes one, says that there are.
 fn stated_length(answer: &Answer, before: u64) -> Option<u64> {
     let stated = range::content_range(&answer.headers).filter(|_| answer.status == StatusCode::PARTIAL_CONTENT)?;
-    Some(before + (stated.last - stated.first + 1))
+    Some(before + stated.length())
 }
 
 /// The client that waits for the reply, if one does.

@@ -95,8 +95,7 @@ fn continues(entry: &Entry, answer: &Answer) -> bool {
     let Some(stated) = range::content_range(&answer.headers) else { return false };
     let Some(part) = entry.part else { return false };
     let whole = part.complete.is_some() && stated.complete == part.complete && Some(stated.last + 1) == part.complete;
-    let length = stated.last - stated.first + 1;
-    let is_complete = answer.body.size_hint().exact().is_none_or(|stated| stated == length);
+    let is_complete = answer.body.size_hint().exact().is_none_or(|length| length == stated.length());
     whole
         && is_complete
         && stated.first == part.first + entry.body.len()
