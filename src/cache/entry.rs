@@ -189,3 +189,42 @@ impl Entry {
         Some(Self::new(head, body, (!is_whole).then_some(part)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::HeaderName;
+
+    use super::*;
+
+    #[test]
+    fn a_stored_head_does_not_hold_the_buffer_it_was_read_into() {
+        let buffer = Bytes::from(vec![b'x'; 8192]);
+        let view = HeaderValue::from_maybe_shared(buffer.slice(10..20)).expect("letters");
+        let name = HeaderName::from_static("x-field");
+        let headers: HeaderMap = [(name.clone(), view.clone()), (name.clone(), view)].into_iter().collect();
+        let head = Head {
+            status: StatusCode::OK,
+            hidden: headers.clone(),
+            headers,
+            selecting: Selecting::Any,
+            freshness: Freshness {
+                born: Timestamp::EPOCH,
+                lifetime: Duration::ZERO,
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: Duration::ZERO,
+                validate_always: false,
+                must_revalidate: false,
+            },
+            received_at: Timestamp::EPOCH,
+            fetch_cost: Duration::ZERO,
+            tags: Box::default(),
+            url: UrlScope(0),
+            stamp: Stamp::default(),
+        };
+        let entry = Entry::new(head, StoredBody::default(), None);
+        assert!(buffer.is_unique(), "nothing stored refers to it");
+        assert_eq!(entry.head.headers.get_all(&name).iter().count(), 2, "repeated lines stay repeated");
+        assert_eq!(entry.head.headers[&name], "xxxxxxxxxx");
+    }
+}
