@@ -82,7 +82,7 @@ fn decisions(criterion: &mut Criterion) {
     });
     group.bench_function("refresh early", |bencher| {
         let cost = Duration::from_millis(30);
-        bencher.iter(|| refresh_early(black_box(&freshness), black_box(now), cost, black_box(0.5)));
+        bencher.iter(|| refresh_early(black_box(&freshness), black_box(now), cost, || black_box(0.5)));
     });
 }
 

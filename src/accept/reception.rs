@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::header::{AGE, ALLOW, CONNECTION, CONTENT_LENGTH};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -34,6 +34,7 @@ use crate::client::{Client, RequestId};
 use crate::policy::outcome::{Detail, Outcome};
 use crate::respond::cache_status;
 use crate::respond::error::{Problem, error};
+use crate::respond::head::VIA_LARDER;
 use crate::telemetry::Telemetry;
 use crate::telemetry::exchange::Exchange;
 
@@ -166,8 +167,8 @@ fn options() -> (Response<ResponseBody>, Outcome) {
     headers.insert(ALLOW, ALLOWED);
     headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(AGE, HeaderValue::from_static("0"));
-    headers.insert(http::header::VIA, HeaderValue::from_static("1.1 larder"));
-    headers.insert(HeaderName::from_static("cache-status"), cache_status::value(&outcome));
+    headers.insert(http::header::VIA, VIA_LARDER);
+    headers.insert(cache_status::NAME, cache_status::value(&outcome));
     (response, outcome)
 }
 

@@ -48,6 +48,16 @@ pub struct Marks {
 }
 
 impl Marks {
+    /// Nobody queues until then.
+    pub fn for_everybody(until: Timestamp) -> Self {
+        Self { everybody: until, ..Self::default() }
+    }
+
+    /// Those with `Authorization` do not queue until then.
+    pub fn for_authorized(until: Timestamp) -> Self {
+        Self { authorized: until, ..Self::default() }
+    }
+
     /// Both, each as far as it reaches.
     fn and(self, other: Self) -> Self {
         Self { everybody: self.everybody.max(other.everybody), authorized: self.authorized.max(other.authorized) }
@@ -429,7 +439,7 @@ mod tests {
         let (memory, key) = (memory(1 << 20), key("/"));
         memory.put(&key, entry("en", "en", None), None);
         let later = NOW.plus(Duration::from_secs(5));
-        memory.mark_unshareable(&key, Marks { authorized: later, ..Marks::default() });
+        memory.mark_unshareable(&key, Marks::for_authorized(later));
         let stored = memory.get(key.as_bytes()).expect("stored");
         assert!(stored.is_unshareable(true, NOW) && !stored.is_unshareable(true, later));
         assert!(!stored.is_unshareable(false, NOW), "it is about those with Authorization");

@@ -132,12 +132,21 @@ pub fn may_serve_on_error(freshness: &Freshness, standing: Standing, now: Timest
 /// `XFetch`: the dearer the fetch, the sooner; `random` is from (0, 1] and makes one of many requests begin it, with
 /// the greatest likelihood just before the end. The lead is at most 10 % of the lifetime: an origin that is slow for
 /// a while must not be asked all the time.
-pub fn refresh_early(freshness: &Freshness, now: Timestamp, fetch_cost: Duration, random: f64) -> bool {
+pub fn refresh_early(
+    freshness: &Freshness,
+    now: Timestamp,
+    fetch_cost: Duration,
+    random: impl FnOnce() -> f64,
+) -> bool {
     if freshness.validate_always || !freshness.is_fresh(now) {
         return false;
     }
     let greatest = freshness.lifetime / 10;
-    let lead = fetch_cost.as_secs_f64() * -random.ln();
+    // No lead reaches further: for most of a lifetime no number is drawn.
+    if now.plus(greatest) < freshness.fresh_until() {
+        return false;
+    }
+    let lead = fetch_cost.as_secs_f64() * -random().ln();
     let lead = Duration::try_from_secs_f64(lead).unwrap_or(Duration::ZERO).min(greatest);
     now.plus(lead) >= freshness.fresh_until()
 }
@@ -340,7 +349,7 @@ mod tests {
         ];
         for &(freshness, millis, cost, random, want, why) in cases {
             let now = BORN.plus(Duration::from_millis(millis));
-            assert_eq!(refresh_early(freshness, now, cost, random), want, "{random} at {millis} ms: {why}");
+            assert_eq!(refresh_early(freshness, now, cost, || random), want, "{random} at {millis} ms: {why}");
         }
     }
 }

@@ -4,6 +4,7 @@ use http::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::cache_status;
+use super::head::VIA_LARDER;
 use crate::body::response::ResponseBody;
 use crate::policy::outcome::Outcome;
 
@@ -36,7 +37,7 @@ pub fn error(problem: &Problem<'_>, request: &HeaderMap) -> Response<ResponseBod
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(AGE, HeaderValue::from_static("0"));
-    headers.insert(VIA, HeaderValue::from_static("1.1 larder"));
+    headers.insert(VIA, VIA_LARDER);
     headers.insert(PROXY_STATUS, proxy_status(problem));
     headers.insert(cache_status::NAME, cache_status::value(&problem.outcome));
     if problem.status == StatusCode::SERVICE_UNAVAILABLE {

@@ -12,7 +12,7 @@ use crate::policy::outcome::Outcome;
 use crate::policy::treatment::Treatment;
 
 /// We received what we send over HTTP/1.1 from the origin. RFC 9110 §7.6.3.
-const VIA_LARDER: HeaderValue = HeaderValue::from_static("1.1 larder");
+pub const VIA_LARDER: HeaderValue = HeaderValue::from_static("1.1 larder");
 
 /// Ages up to this many seconds are written once, at start.
 const READY_AGES: u64 = 3600;

@@ -254,8 +254,8 @@ impl Fill {
         }
         let until = self.shared().clock.now().plus(UNSHAREABLE_FOR);
         let marks = match lesson {
-            Lesson::Everybody => Marks { everybody: until, ..Marks::default() },
-            Lesson::Authorized => Marks { authorized: until, ..Marks::default() },
+            Lesson::Everybody => Marks::for_everybody(until),
+            Lesson::Authorized => Marks::for_authorized(until),
             Lesson::Nobody => return,
         };
         self.shared().memory.mark_unshareable(&self.inquiry().key, marks);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::request;
 
-use super::inquiry::{Inquiry, directives_of};
+use super::inquiry::{Inquiry, honoured_directives};
 use super::look_up::{self, Found, Usable};
 use super::{Answered, Shared, refresh};
 use crate::policy::time::Timestamp;
@@ -23,7 +23,7 @@ pub(super) fn asked<'a>(
 
 /// Looks a request up; the client's own directives count where a rule says so.
 pub(super) fn look_up(shared: &Shared, key: &[u8], asked: &Asked<'_>) -> Found {
-    let directives = if asked.treatment.honour_client { directives_of(asked.headers) } else { None };
+    let directives = honoured_directives(asked.headers, asked.treatment);
     look_up::look_up(shared, key, asked, directives.as_ref())
 }
 

@@ -78,9 +78,9 @@ impl Inquiry {
         self.routed.origin
     }
 
-    /// The client's own cache directives, where they count at all.
+    /// The client's own cache directives, where a rule honours them.
     pub(super) fn directives(&self) -> Option<RequestDirectives> {
-        directives_of(&self.headers)
+        honoured_directives(&self.headers, self.treatment())
     }
 
     pub(super) fn asked(&self, now: Timestamp) -> Asked<'_> {
@@ -117,6 +117,11 @@ impl Inquiry {
             upgrade: false,
         }
     }
+}
+
+/// The client's cache directives, where it sent any and a rule honours them.
+pub(super) fn honoured_directives(headers: &HeaderMap, treatment: &Treatment) -> Option<RequestDirectives> {
+    if treatment.honour_client { directives_of(headers) } else { None }
 }
 
 /// The client's cache directives, where it sent any.

@@ -62,7 +62,7 @@ impl Need {
     }
 }
 
-/// Looks `key` up for a request.
+/// Looks `key` up for a request; `directives` are the client's, where a rule honours them.
 pub(super) fn look_up(shared: &Shared, key: &[u8], asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
     let Some(variants) = shared.memory.get(key) else { return Found::Needed(Need::nothing_stored()) };
     choose(shared, &variants, asked, directives)
@@ -102,8 +102,7 @@ fn choose(shared: &Shared, variants: &Variants, asked: &Asked<'_>, directives: O
 fn judge(shared: &Shared, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
     let standing = entry.standing(&shared.ledger);
     let freshness = &entry.head.freshness;
-    let wanted = directives.filter(|_| asked.treatment.honour_client);
-    let verdict = reuse::judge(freshness, standing, wanted, asked.now);
+    let verdict = reuse::judge(freshness, standing, directives, asked.now);
     if entry.part.is_some() {
         return judge_part(entry, asked, verdict);
     }
@@ -145,12 +144,10 @@ fn judge_part(entry: &Arc<Entry>, asked: &Asked<'_>, verdict: Verdict) -> Found 
 
 /// Whether this request is the one that refreshes a hot response before it expires.
 fn is_due_early(shared: &Shared, entry: &Entry, treatment: &Treatment, asked: &Asked<'_>) -> bool {
-    // The last tenth of the lifetime is the only time in which a lead can begin; the dice are thrown there only.
-    let lead = entry.head.freshness.lifetime / 10;
+    let head = &entry.head;
     treatment.early_refresh
-        && asked.now.plus(lead) >= entry.head.freshness.fresh_until()
+        && reuse::refresh_early(&head.freshness, asked.now, head.fetch_cost, || 1.0 - fastrand::f64())
         && !shared.stop.is_cancelled()
-        && reuse::refresh_early(&entry.head.freshness, asked.now, entry.head.fetch_cost, 1.0 - fastrand::f64())
 }
 
 /// Whether `only-if-cached` forbids asking the origin. RFC 9111 §5.2.1.7.

@@ -9,7 +9,7 @@ use super::failure::{self, Failure};
 use super::fill::{Delivery, Fill, Reply};
 use super::inquiry::Inquiry;
 use super::judgement::Judgement;
-use super::look_up::{self, Found, Need};
+use super::look_up::{Found, Need};
 use super::{Answered, Shared, hit};
 use crate::body::response::{ResponseBody, Source};
 use crate::body::shared::SharedBody;
@@ -65,7 +65,7 @@ pub(super) fn may_join<'a>(
 
 /// Whether a response that was fetched for another request answers this one, now.
 fn fits(shared: &Shared, inquiry: &Inquiry, head: &Head) -> bool {
-    let wanted = inquiry.directives().filter(|_| inquiry.treatment().honour_client);
+    let wanted = inquiry.directives();
     let verdict = reuse::judge(&head.freshness, head.standing(&shared.ledger), wanted.as_ref(), shared.clock.now());
     // A client that wants a new answer gets it from a fetch that began after its request, or as it did.
     let is_usable = match verdict {
@@ -89,9 +89,8 @@ async fn lead_fetch(
     lead: Lead<Failure>,
     exchange: &mut Exchange,
 ) -> Option<Answered> {
-    let directives = inquiry.directives();
     let asked = inquiry.asked(shared.clock.now());
-    match look_up::look_up(shared, inquiry.key.as_bytes(), &asked, directives.as_ref()) {
+    match hit::look_up(shared, inquiry.key.as_bytes(), &asked) {
         Found::Usable(usable) => {
             drop(lead);
             Some(hit::respond(shared, inquiry, &usable, &asked))
@@ -224,8 +223,7 @@ fn streamed(
 pub(super) fn stale_fallback(shared: &Shared, inquiry: &Inquiry, need: &Need) -> Option<(Arc<Entry>, Outcome)> {
     let now = shared.clock.now();
     let entry = need.stored.as_ref()?;
-    let directives = inquiry.directives().filter(|_| inquiry.treatment().honour_client);
-    if directives.is_some_and(|directives| directives.no_cache) {
+    if inquiry.directives().is_some_and(|directives| directives.no_cache) {
         return None;
     }
     if !reuse::may_serve_on_error(&entry.head.freshness, entry.standing(&shared.ledger), now) {

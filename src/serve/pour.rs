@@ -112,7 +112,7 @@ impl Pour<'_> {
         if writer.written() >= self.shared.memory.max_object() / 2 {
             // The next ones need not share a window either.
             let until = self.shared.clock.now().plus(UNSHAREABLE_FOR);
-            self.shared.memory.mark_unshareable(self.key, Marks { everybody: until, ..Marks::default() });
+            self.shared.memory.mark_unshareable(self.key, Marks::for_everybody(until));
         }
         writer.keep_window_only();
     }
