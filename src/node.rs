@@ -75,15 +75,16 @@ pub async fn run(source: Source, loaded: Loaded, stop: CancellationToken) -> Res
     let admin = listener::bind(settings.admin.listen)?;
     let mut registry = Registry::default();
     let node = Node::start(settings.clone(), &mut registry, &stop).await?;
+    let ended = CancellationToken::new();
+    // Before anybody is told that we run: an untaken SIGHUP would end the process.
+    let watcher = Watcher::start(&source, &loaded, &node.shared.tasks, ended.clone()).map_err(RunError::Signals)?;
     let mut serving = JoinSet::new();
     for listener in public {
         say_address("listening on", &listener.local_addr());
         serving.spawn(listener::serve(listener, node.door.clone()));
     }
     say_address("admin listening on", &admin.local_addr());
-    let ended = CancellationToken::new();
     let admin = tokio::spawn(admin::serve(admin, node.office(registry, &stop), ended.clone()));
-    let watcher = Watcher::start(&source, &loaded, &node.shared.tasks, ended.clone()).map_err(RunError::Signals)?;
     let reload = tokio::spawn(node.clone().follow(source, watcher));
     stop.cancelled().await;
     tracing::info!("draining: no new connections; what is under way gets server.drain_timeout");
