@@ -12,7 +12,7 @@ use larder::body::request::RequestBody;
 use larder::body::stored::StoredBody;
 use larder::cache::entry::{Entry, Head};
 use larder::cache::flight::Flights;
-use larder::cache::ledger::{Ledger, UrlScope};
+use larder::cache::ledger::Ledger;
 use larder::cache::memory::{Limits, Memory};
 use larder::client::{Client, RequestId, Scheme};
 use larder::clock::Clock;
@@ -20,8 +20,11 @@ use larder::origin::{Context, Origins};
 use larder::policy::freshness::Freshness;
 use larder::policy::key::KeyBuffer;
 use larder::policy::route::Rules;
+use larder::policy::scope::{Labels, Tags};
 use larder::policy::treatment::KeyRules;
 use larder::policy::vary;
+use larder::purge::Purger;
+use larder::purge::gate::Gate;
 use larder::serve::{Metrics, Serve, Shared, Site};
 use larder::telemetry::Telemetry;
 use prometheus_client::registry::Registry;
@@ -72,8 +75,7 @@ fn entry(ledger: &Ledger, clock: &Clock) -> Entry {
         },
         received_at: now,
         fetch_cost: Duration::from_millis(5),
-        tags: Box::default(),
-        url: UrlScope(0),
+        labels: Labels::new("http", "bench.test", "/", Tags::default()),
         stamp: ledger.stamp(),
     };
     Entry::new(head, StoredBody::from_bytes(Bytes::from(vec![b'x'; 1024])), None)
@@ -98,15 +100,18 @@ fn serve() -> Serve {
         let key = KeyBuffer::of("http", "bench.test", &target, &HeaderMap::new(), &KeyRules::default());
         memory.put(&key.to_key(), Arc::new(entry(&ledger, &clock)), None);
     }
+    let (memory, ledger) = (Arc::new(memory), Arc::new(ledger));
     let site = Site {
         rules: Rules::compile(Vec::new(), &[]),
         origins: no_origins(),
         tag_headers: Vec::new(),
         expose_hidden: false,
+        gate: Gate::default(),
     };
     Serve::new(Arc::new(Shared {
         site: arc_swap::ArcSwap::from_pointee(site),
-        memory: Arc::new(memory),
+        purger: Arc::new(Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), "bench".into())),
+        memory,
         ledger,
         flights: Arc::new(Flights::new()),
         clock,

@@ -19,8 +19,8 @@
 //! 4. [`origin`]: asking the origin.
 //! 5. [`respond`]: to the client.
 //!
-//! Beside the way: [`policy`] (the rules of HTTP and of `proxy.toml`), [`body`] (what streams), [`config`],
-//! [`telemetry`], [`admin`], [`clock`], [`cli`], and [`node`], which joins the parts and winds them up.
+//! Beside the way: [`purge`] (what operators have removed), [`policy`] (the rules of HTTP and of `proxy.toml`), [`body`] (what streams), [`config`],
+//! [`telemetry`], [`admin`], [`wire`] (what is said over its listener), [`clock`], [`cli`], and [`node`], which joins the parts and winds them up.
 //!
 //! # Who may name whom
 //!
@@ -28,17 +28,18 @@
 //!
 //! | module | may name |
 //! | --- | --- |
-//! | policy, body, client | |
+//! | policy, body, client, wire | |
 //! | clock | policy |
 //! | config | policy |
 //! | telemetry | policy, body, client, clock |
 //! | cache | policy, telemetry, body, clock |
 //! | origin | body, client, clock, policy, telemetry, config |
 //! | respond | body, cache, policy, client |
-//! | serve | body, cache, client, clock, origin, policy, respond, telemetry |
+//! | purge | cache, clock, policy, wire |
+//! | serve | body, cache, client, clock, origin, policy, purge, respond, telemetry, wire |
 //! | accept | body, client, clock, config, policy, respond, telemetry |
-//! | admin | cache, config, policy, telemetry, clock, body, respond |
-//! | cli | config, node, telemetry |
+//! | admin | body, cache, clock, config, policy, purge, respond, serve, telemetry, wire |
+//! | cli | config, node, policy, telemetry, wire |
 //! | node | everything |
 
 pub mod accept;
@@ -52,6 +53,8 @@ pub mod config;
 pub mod node;
 pub mod origin;
 pub mod policy;
+pub mod purge;
 pub mod respond;
 pub mod serve;
 pub mod telemetry;
+pub mod wire;

@@ -26,6 +26,8 @@ use crate::config::settings::{AccessLog, Server, Settings};
 use crate::config::{Loaded, Source, needs_restart};
 use crate::origin::{self, Context, Origins, StartError};
 use crate::policy::route::Rules;
+use crate::purge::Purger;
+use crate::purge::gate::Gate;
 use crate::serve::{self, Answer, Serve, Shared, Site};
 use crate::telemetry::{Telemetry, access};
 
@@ -138,14 +140,18 @@ impl Node {
             stop: CancellationToken::new(),
         });
         let site = site(&settings, None, &origins).await?;
+        let memory = Arc::new(Memory::new(Limits {
+            capacity: settings.memory.capacity,
+            max_object: settings.memory.max_object,
+            max_variants: settings.memory.max_variants,
+        }));
+        let ledger = Arc::new(Ledger::new());
+        let purger = Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), node_name());
         let shared = Arc::new(Shared {
             site: ArcSwap::from_pointee(site),
-            memory: Arc::new(Memory::new(Limits {
-                capacity: settings.memory.capacity,
-                max_object: settings.memory.max_object,
-                max_variants: settings.memory.max_variants,
-            })),
-            ledger: Ledger::new(),
+            memory,
+            ledger,
+            purger: Arc::new(purger),
             flights: Arc::new(Flights::new()),
             clock,
             telemetry: Arc::clone(&telemetry),
@@ -229,7 +235,14 @@ async fn site(settings: &Settings, previous: Option<&Origins>, context: &Context
         origins,
         tag_headers: settings.purge.tag_headers.clone(),
         expose_hidden: settings.server.expose_surrogate_headers,
+        gate: Gate::new(settings.purge.allow.clone(), settings.admin.token.clone()),
     })
+}
+
+/// What this node is called in receipts: the machine, and four digits, since several nodes may share one.
+fn node_name() -> Box<str> {
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{machine}-{:04x}", fastrand::u16(..)).into()
 }
 
 fn open_telemetry(settings: &Settings, clock: Clock, registry: &mut Registry) -> Result<Arc<Telemetry>, RunError> {

@@ -11,7 +11,6 @@ pub mod listener;
 mod pulse;
 mod reception;
 mod request;
-mod target;
 #[cfg(test)]
 mod tests;
 mod trust;

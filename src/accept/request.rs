@@ -12,11 +12,11 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use smallvec::SmallVec;
 
-use super::target::{self, Authority};
 use super::trust::{self, Believed};
 use crate::client::Scheme;
 use crate::config::settings::Server;
 use crate::policy::hop;
+use crate::policy::target::{self, Authority};
 
 /// What we know of the connection that a request came over.
 #[derive(Debug, Clone, Copy)]
@@ -140,7 +140,8 @@ fn authority(head: &mut Parts, local: &str, scheme: Scheme) -> Result<Authority,
     if surplus.is_some() {
         return Err(Turned::bad("more than one Host"));
     }
-    let read = |text: &[u8]| target::authority(text, scheme).ok_or(Turned::bad("Host is not a valid host"));
+    let read =
+        |text: &[u8]| target::authority(text, scheme.default_port()).ok_or(Turned::bad("Host is not a valid host"));
     let from_host = host.map(|host| read(host.as_bytes())).transpose()?;
     let from_target = head.uri.authority().map(|authority| read(authority.as_str().as_bytes())).transpose()?;
     let authority = match (from_host, from_target) {

@@ -2,8 +2,6 @@
 //!
 //! It stays up while the public listeners drain, and is bounded like everything that listens.
 
-pub mod token;
-
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::settings::Settings;
+use crate::policy::token;
 
 /// Connections at once: an operator and a few scrapers; more wait in the kernel's queue.
 const CONNECTIONS: usize = 64;

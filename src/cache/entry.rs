@@ -7,11 +7,12 @@ use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::ledger::{Ledger, Stamp, UrlScope};
+use super::ledger::{Ledger, Stamp};
 use crate::body::stored::StoredBody;
 use crate::policy::freshness::Freshness;
 use crate::policy::range;
 use crate::policy::reuse::Standing;
+use crate::policy::scope::Labels;
 use crate::policy::time::Timestamp;
 use crate::policy::vary::Selecting;
 
@@ -35,6 +36,8 @@ pub struct Entry {
     alive_at: AtomicU64,
     /// When it last answered, in milliseconds since the epoch; kept only where variants compete.
     used_at: AtomicU64,
+    /// How often it answered.
+    hits: AtomicU64,
 }
 
 /// A stored response without its body: what is known once the origin's head has come.
@@ -54,10 +57,8 @@ pub struct Head {
     pub received_at: Timestamp,
     /// How long the origin took: what an early refresh spares a client.
     pub fetch_cost: Duration,
-    /// Its surrogate keys, exact byte strings.
-    pub tags: Box<[Box<[u8]>]>,
-    /// Its URL, as the ledger names it.
-    pub url: UrlScope,
+    /// The names by which purges know it: its URL and its tags.
+    pub labels: Labels,
     /// What was known of purges when its fetch began.
     pub stamp: Stamp,
 }
@@ -65,7 +66,7 @@ pub struct Head {
 impl Head {
     /// How it stands with the purges that `ledger` knows.
     pub fn standing(&self, ledger: &Ledger) -> Standing {
-        ledger.standing(self.url, self.stamp)
+        ledger.standing(&self.labels, self.stamp)
     }
 
     /// Every field that came, those meant for caches included.
@@ -104,7 +105,7 @@ impl Entry {
         head.headers = compact(&head.headers);
         head.hidden = compact(&head.hidden);
         let used_at = AtomicU64::new(head.received_at.as_millis());
-        Self { head, body, part, alive_at: AtomicU64::new(0), used_at }
+        Self { head, body, part, alive_at: AtomicU64::new(0), used_at, hits: AtomicU64::new(0) }
     }
 
     /// How it stands with the purges that `ledger` knows. One comparison, while nothing new is known.
@@ -130,6 +131,16 @@ impl Entry {
         self.used_at.store(now.as_millis(), Ordering::Relaxed);
     }
 
+    /// Counts an answer.
+    pub fn count_hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it answered, since it was stored or last freshened.
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
     /// When it last answered, or came.
     pub fn used_at(&self) -> Timestamp {
         Timestamp::from_millis(self.used_at.load(Ordering::Relaxed))
@@ -149,14 +160,13 @@ impl Entry {
             headers.iter().map(|(name, value)| (name.as_str().len() + value.len()) as u64 + FIELD_OVERHEAD).sum()
         };
         let head = &self.head;
-        let tags: u64 = head.tags.iter().map(|tag| tag.len() as u64 + 32).sum();
         OVERHEAD
             + self.body.len()
             + self.body.pieces().len() as u64 * 32
             + fields(&head.headers)
             + fields(&head.hidden)
             + head.selecting.weight() as u64
-            + tags
+            + head.labels.weight() as u64
     }
 
     /// This part and a newer one of the same representation as one, where they touch. RFC 9111 §3.4.
@@ -196,6 +206,7 @@ mod tests {
     use http::HeaderName;
 
     use super::*;
+    use crate::policy::scope::Tags;
 
     #[test]
     fn a_stored_head_does_not_hold_the_buffer_it_was_read_into() {
@@ -218,8 +229,7 @@ mod tests {
             },
             received_at: Timestamp::EPOCH,
             fetch_cost: Duration::ZERO,
-            tags: Box::default(),
-            url: UrlScope(0),
+            labels: Labels::new("http", "a.test", "/", Tags::default()),
             stamp: Stamp::default(),
         };
         let entry = Entry::new(head, StoredBody::default(), None);

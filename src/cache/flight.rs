@@ -5,13 +5,14 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use super::entry::{Entry, Head};
 use super::ledger::Stamp;
+use super::sync::{Mutex, MutexGuard};
 use crate::body::shared::SharedBody;
 use crate::policy::key::Key;
 

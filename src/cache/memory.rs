@@ -316,9 +316,10 @@ mod tests {
     use super::*;
     use crate::body::stored::StoredBody;
     use crate::cache::entry::{Head, Part};
-    use crate::cache::ledger::{Stamp, UrlScope};
+    use crate::cache::ledger::Stamp;
     use crate::policy::freshness::Freshness;
     use crate::policy::key::KeyBuffer;
+    use crate::policy::scope::{Labels, Tags};
     use crate::policy::treatment::KeyRules;
     use crate::policy::vary;
 
@@ -349,8 +350,7 @@ mod tests {
             },
             received_at: NOW,
             fetch_cost: Duration::ZERO,
-            tags: Box::default(),
-            url: UrlScope(0),
+            labels: Labels::new("http", "a.test", "/", Tags::default()),
             stamp: Stamp::default(),
         };
         Arc::new(Entry::new(head, StoredBody::from_bytes(Bytes::copy_from_slice(body.as_bytes())), part))

@@ -4,3 +4,4 @@ pub mod entry;
 pub mod flight;
 pub mod ledger;
 pub mod memory;
+mod sync;

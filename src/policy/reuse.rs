@@ -14,8 +14,11 @@ use super::time::Timestamp;
 pub enum Standing {
     /// No purge names it.
     Alive,
-    /// A soft purge does: it is stale, whatever its lifetime.
-    Stale,
+    /// A soft purge does: it is stale from then on, whatever its lifetime.
+    Stale {
+        /// When its stale windows began; the epoch where that is not known: then they are over.
+        since: Timestamp,
+    },
     /// A hard purge does: it is gone.
     Dead,
 }
@@ -124,7 +127,7 @@ pub fn may_serve_on_error(freshness: &Freshness, standing: Standing, now: Timest
     if standing == Standing::Alive && freshness.is_fresh(now) {
         return true;
     }
-    !freshness.must_revalidate && is_within(freshness, freshness.stale_if_error, now)
+    !freshness.must_revalidate && is_within(freshness, standing, freshness.stale_if_error, now)
 }
 
 /// Says whether a fresh response is to be refreshed now, so that no client waits when it expires.
@@ -154,16 +157,20 @@ pub fn refresh_early(
 /// What may be done with a stale one.
 fn stale(freshness: &Freshness, standing: Standing, now: Timestamp) -> Verdict {
     // The window is zero where the origin forbids stale use.
-    if is_within(freshness, freshness.stale_while_revalidate, now) {
+    if is_within(freshness, standing, freshness.stale_while_revalidate, now) {
         return Verdict::StaleWhileRevalidate;
     }
-    Verdict::Validate(if standing == Standing::Stale { Detail::SoftPurged } else { Detail::Expired })
+    Verdict::Validate(if standing == Standing::Alive { Detail::Expired } else { Detail::SoftPurged })
 }
 
-/// Whether the end of the lifetime is no farther back than `window`. Without a window nothing is within it: a soft
-/// purge can make a response stale before that end.
-fn is_within(freshness: &Freshness, window: Duration, now: Timestamp) -> bool {
-    !window.is_zero() && now < freshness.fresh_until().plus(window)
+/// Whether it has been stale for less than `window`. A soft purge makes it stale before its lifetime ends.
+fn is_within(freshness: &Freshness, standing: Standing, window: Duration, now: Timestamp) -> bool {
+    let expired = freshness.fresh_until();
+    let stale_since = match standing {
+        Standing::Stale { since } => since.min(expired),
+        Standing::Alive | Standing::Dead => expired,
+    };
+    now < stale_since.plus(window)
 }
 
 /// Whether the client wants something fresher than what is stored, were it stale or not.
@@ -183,7 +190,7 @@ const fn limits_age(wanted: &RequestDirectives) -> bool {
 /// Whether the client takes it as stale as it is, and is allowed to.
 fn accepts_stale(freshness: &Freshness, standing: Standing, wanted: &RequestDirectives, now: Timestamp) -> bool {
     // §4.2.4: not where the response forbids it. A soft purge is the operator's word, and outranks the client's.
-    if freshness.must_revalidate || standing == Standing::Stale {
+    if freshness.must_revalidate || matches!(standing, Standing::Stale { .. }) {
         return false;
     }
     match wanted.max_stale {
@@ -220,7 +227,8 @@ mod tests {
 
     #[test]
     fn without_a_client_time_and_purges_decide() {
-        use Standing::{Alive, Dead, Stale};
+        use Standing::{Alive, Dead};
+        const STALE: Standing = Standing::Stale { since: BORN };
         use Verdict::{Fresh, StaleWhileRevalidate, Unusable, Validate};
         let cases: &[(&Freshness, Standing, u64, Verdict, &str)] = &[
             (&PLAIN, Alive, 0, Fresh, "new"),
@@ -241,11 +249,11 @@ mod tests {
             (&NO_CACHE, Alive, 0, Validate(Detail::NoCache), "revalidated every time"),
             (&PLAIN, Dead, 0, Unusable(Detail::Purged), "purged"),
             (&NO_CACHE, Dead, 0, Unusable(Detail::Purged), "purged: not even its validators"),
-            (&PLAIN, Stale, 0, StaleWhileRevalidate, "softly purged: it may serve stale"),
-            (&PLAIN, Stale, 70, Validate(Detail::SoftPurged), "softly purged, beyond the window"),
-            (&NO_WINDOWS, Stale, 0, Validate(Detail::SoftPurged), "softly purged without a window: asked first"),
-            (&MUST_REVALIDATE, Stale, 0, Validate(Detail::SoftPurged), "softly purged, never stale"),
-            (&NO_CACHE, Stale, 0, Validate(Detail::NoCache), "softly purged, revalidated anyway"),
+            (&PLAIN, STALE, 0, StaleWhileRevalidate, "softly purged: it may serve stale"),
+            (&PLAIN, STALE, 70, Validate(Detail::SoftPurged), "softly purged, beyond the window"),
+            (&NO_WINDOWS, STALE, 0, Validate(Detail::SoftPurged), "softly purged without a window: asked first"),
+            (&MUST_REVALIDATE, STALE, 0, Validate(Detail::SoftPurged), "softly purged, never stale"),
+            (&NO_CACHE, STALE, 0, Validate(Detail::NoCache), "softly purged, revalidated anyway"),
         ];
         for &(freshness, standing, seconds, want, why) in cases {
             assert_eq!(judge(freshness, standing, None, at(seconds)), want, "{standing:?} at {seconds}: {why}");
@@ -301,7 +309,7 @@ mod tests {
             assert_eq!(verdict, want, "{wanted:?} at {seconds}: {why}");
         }
         let any = RequestDirectives { max_stale: ANY, ..NONE };
-        let verdict = judge(&NO_WINDOWS, Standing::Stale, Some(&any), at(0));
+        let verdict = judge(&NO_WINDOWS, Standing::Stale { since: BORN }, Some(&any), at(0));
         assert_eq!(verdict, Validate(Detail::SoftPurged), "a client does not outrank the operator");
         let verdict = judge(&PLAIN, Standing::Dead, Some(&any), at(0));
         assert_eq!(verdict, Verdict::Unusable(Detail::Purged), "and brings nothing back");
@@ -309,7 +317,8 @@ mod tests {
 
     #[test]
     fn errors_are_covered_within_the_window_and_never_where_it_is_forbidden() {
-        use Standing::{Alive, Dead, Stale};
+        use Standing::{Alive, Dead};
+        const STALE: Standing = Standing::Stale { since: BORN };
         let cases: &[(&Freshness, Standing, u64, bool, &str)] = &[
             (&PLAIN, Alive, 10, true, "fresh: a client had asked for better"),
             (&PLAIN, Alive, 60, true, "stale, within the window"),
@@ -319,9 +328,9 @@ mod tests {
             (&MUST_REVALIDATE, Alive, 60, false, "must-revalidate"),
             (&Freshness { must_revalidate: true, ..PLAIN }, Alive, 60, false, "whatever window it was given"),
             (&NO_CACHE, Alive, 0, false, "no-cache"),
-            (&PLAIN, Stale, 10, true, "softly purged"),
-            (&NO_WINDOWS, Stale, 10, false, "softly purged without a window"),
-            (&MUST_REVALIDATE, Stale, 10, false, "softly purged, never stale"),
+            (&PLAIN, STALE, 10, true, "softly purged"),
+            (&NO_WINDOWS, STALE, 10, false, "softly purged without a window"),
+            (&MUST_REVALIDATE, STALE, 10, false, "softly purged, never stale"),
             (&PLAIN, Dead, 10, false, "purged"),
         ];
         for &(freshness, standing, seconds, want, why) in cases {

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, Method};
 use smallvec::SmallVec;
 
 use super::candidates::Candidates;
+use super::key::normalised_target;
 use super::pattern::comparable;
 pub use super::pattern::{PathPattern, PatternError};
 use super::tag::RuleTags;
@@ -169,6 +170,21 @@ impl Rules {
         }
     }
 
+    /// The forms, in keys, of a URL's path and query: as it stands, and as each rule that may apply to it by host and
+    /// path normalises it. What a rule asks of methods and fields is left out: a purge of the URL is about all requests.
+    pub fn forms(&self, authority: &str, target: &str) -> SmallVec<[String; 2]> {
+        let (host, path) = (Host::of(authority), comparable(target.split('?').next().unwrap_or_default()));
+        let mut forms: SmallVec<[String; 2]> = SmallVec::from_iter([target.to_owned()]);
+        for compiled in self.all.iter().filter(|compiled| compiled.may_match(host, &path)) {
+            let Some(key) = &compiled.rule.changes.key else { continue };
+            let form = normalised_target(target, key);
+            if !forms.iter().any(|known| *known == form) {
+                forms.push(form.into_owned());
+            }
+        }
+        forms
+    }
+
     fn matching(&self, method: &Method, host: Host<'_>, path: &str, headers: &HeaderMap) -> (RuleNumbers, Merged) {
         let mut numbers = self.unconditional.clone();
         for number in self.candidates.select(host, path) {
@@ -234,13 +250,19 @@ impl Compiled {
         }
     }
 
+    /// Whether a request for this host and path may fit, whatever its method and fields.
+    fn may_match(&self, host: Host<'_>, path: &str) -> bool {
+        let matcher = &self.rule.matcher;
+        (self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.matches(host)))
+            && (matcher.paths.is_empty() || matcher.paths.iter().any(|pattern| pattern.matches(path)))
+            && matcher.path_regex.as_ref().is_none_or(|regex| regex.is_match(path))
+    }
+
     /// Whether every part of the rule's `match` fits; the cheap ones are asked first.
     fn matches(&self, method: &Method, host: Host<'_>, path: &str, headers: &HeaderMap) -> bool {
         let matcher = &self.rule.matcher;
         (matcher.methods.is_empty() || matcher.methods.contains(method))
-            && (self.hosts.is_empty() || self.hosts.iter().any(|pattern| pattern.matches(host)))
-            && (matcher.paths.is_empty() || matcher.paths.iter().any(|pattern| pattern.matches(path)))
-            && matcher.path_regex.as_ref().is_none_or(|regex| regex.is_match(path))
+            && self.may_match(host, path)
             && self.headers.iter().all(|(name, glob)| header_fits(headers, name, glob))
     }
 }

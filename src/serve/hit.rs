@@ -29,6 +29,7 @@ pub(super) fn look_up(shared: &Shared, key: &[u8], asked: &Asked<'_>) -> Found {
 
 /// Answers from a stored response; behind the client's back it may be refreshed.
 pub(super) fn respond(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, usable: &Usable, asked: &Asked<'_>) -> Answered {
+    usable.entry.count_hit();
     if usable.refresh {
         refresh::in_background(shared, inquiry, &usable.entry);
     }

@@ -8,15 +8,16 @@ use http::{HeaderMap, Method};
 
 use super::site::Site;
 use crate::body::request::RequestBody;
-use crate::cache::ledger::UrlScope;
 use crate::client::Client;
 use crate::origin::Outbound;
 use crate::policy::directives::{self, RequestDirectives};
-use crate::policy::key::{Key, KeyBuffer, normalised_target};
+use crate::policy::key::{Key, normalised_target};
 use crate::policy::outcome::Detail;
 use crate::policy::route::Routed;
+use crate::policy::scope::{Labels, Tags};
+use crate::policy::tag_fields;
 use crate::policy::time::Timestamp;
-use crate::policy::treatment::{Action, KeyRules, OriginId, Treatment};
+use crate::policy::treatment::{Action, OriginId, Treatment};
 use crate::respond::stored::Asked;
 
 /// A request that needs more than a fresh stored response.
@@ -97,10 +98,21 @@ impl Inquiry {
         self.method == Method::GET && self.headers.contains_key(RANGE)
     }
 
-    /// The URL as the ledger names it.
-    pub(super) fn url_scope(&self) -> UrlScope {
+    /// The names by which purges know what is fetched for this request, before its tags are known.
+    pub(super) fn labels(&self) -> Labels {
+        self.labels_with(Tags::default())
+    }
+
+    /// The same, with the tags that a response with these fields, and the rules, give it.
+    pub(super) fn tagged_labels(&self, response: &HeaderMap) -> Labels {
+        let of_rules = self.routed.tags.render(self.target.path());
+        self.labels_with(tag_fields::tags(response, &self.site.tag_headers, &of_rules))
+    }
+
+    fn labels_with(&self, tags: Tags) -> Labels {
         let client = &self.client;
-        url_scope(client.scheme.as_str(), &client.authority, self.target.as_str(), &self.treatment().key)
+        let target = normalised_target(self.target.as_str(), &self.treatment().key);
+        Labels::new(client.scheme.as_str(), &client.authority, &target, tags)
     }
 
     /// The request towards the origin, with these fields.
@@ -128,12 +140,6 @@ pub(super) fn honoured_directives(headers: &HeaderMap, treatment: &Treatment) ->
 pub(super) fn directives_of(headers: &HeaderMap) -> Option<RequestDirectives> {
     let stated = headers.contains_key(CACHE_CONTROL) || headers.contains_key(PRAGMA);
     stated.then(|| directives::request(headers))
-}
-
-/// A URL as the ledger names it: the query normalised as in keys, the key's other parts left out.
-pub(super) fn url_scope(scheme: &str, authority: &str, target: &str, rules: &KeyRules) -> UrlScope {
-    let target = normalised_target(target, rules);
-    UrlScope(KeyBuffer::of(scheme, authority, &target, &HeaderMap::new(), &KeyRules::default()).hash())
 }
 
 fn affinity(key: &Key) -> u64 {

@@ -1,51 +1,33 @@
-//! An unsafe method succeeded: what is stored of what it changed is invalid. RFC 9111 §4.4.
-
-use http::{HeaderMap, Method};
+//! An unsafe method succeeded: what is stored of what it changed is invalid. RFC 9111 §4.4, RFC 9875 §3.
 
 use super::Shared;
-use super::inquiry::{Inquiry, url_scope};
+use super::inquiry::Inquiry;
 use crate::cache::ledger::Stamp;
 use crate::origin::Answer;
-use crate::policy::invalidation::{self, Target};
-use crate::policy::key::KeyBuffer;
-use crate::policy::treatment::KeyRules;
+use crate::policy::invalidation;
+use crate::policy::scope::{Scope, Severity};
+use crate::policy::tag_fields;
 
-/// Invalidates what the answer to an unsafe request says has changed.
+/// Invalidates what the answer to an unsafe request says has changed: all of it by one number.
 ///
-/// Gives the stamp of what comes after it, and the number of the last purge of the request's own URL before; `None`
-/// where nothing is invalidated.
-pub(super) fn after(shared: &Shared, inquiry: &Inquiry, answer: &Answer) -> Option<(Stamp, u64)> {
+/// Gives the stamp of what comes after it; `None` where nothing is invalidated.
+pub(super) fn after(shared: &Shared, inquiry: &Inquiry, answer: &Answer) -> Option<Stamp> {
     if !invalidation::is_unsafe(&inquiry.method) {
         return None;
     }
     let client = &inquiry.client;
-    let targets = invalidation::targets(
-        &inquiry.method,
-        answer.status,
-        client.scheme.as_str(),
-        &client.authority,
-        inquiry.target.as_str(),
-        &answer.headers,
-    );
-    let mut of_own = None;
+    let (scheme, authority) = (client.scheme.as_str(), &*client.authority);
+    let (method, target) = (&inquiry.method, inquiry.target.as_str());
+    let targets = invalidation::targets(method, answer.status, scheme, authority, target, &answer.headers);
+    let mut scopes = Vec::new();
     for changed in targets {
-        let path = changed.target.split('?').next().unwrap_or_default();
-        let routed = inquiry.site.rules.route(&Method::GET, &changed.authority, path, &HeaderMap::new());
-        let others = invalidate(shared, inquiry, &changed, &routed.treatment.key);
-        // Rules that match by a field may give this client's requests another key.
-        let rules = &inquiry.treatment().key;
-        let own = if *rules == routed.treatment.key { others } else { invalidate(shared, inquiry, &changed, rules) };
-        of_own.get_or_insert(own);
+        let forms = inquiry.site.rules.forms(&changed.authority, &changed.target);
+        scopes.extend(forms.iter().map(|form| Scope::url(scheme, &changed.authority, form)));
         shared.metrics.invalidations.inc();
     }
-    of_own
-}
-
-fn invalidate(shared: &Shared, inquiry: &Inquiry, changed: &Target, rules: &KeyRules) -> (Stamp, u64) {
-    let scheme = inquiry.client.scheme.as_str();
-    // The number first: whoever looks up in between finds the stored response dead.
-    let done = shared.ledger.invalidate(url_scope(scheme, &changed.authority, &changed.target, rules));
-    let key = KeyBuffer::of(scheme, &changed.authority, &changed.target, &HeaderMap::new(), rules);
-    shared.memory.remove(key.as_bytes());
-    done
+    // Groups are those of one origin (RFC 9875 §2): another one's are none of its business.
+    let origin: Box<str> = [scheme, "://", authority].concat().into();
+    let groups = tag_fields::invalidated_groups(&answer.headers);
+    scopes.extend(groups.into_iter().map(|name| Scope::Group { origin: origin.clone(), name }));
+    (!scopes.is_empty()).then(|| shared.ledger.purge(&scopes, Severity::Hard, shared.clock.now()))
 }

@@ -124,8 +124,8 @@ impl Judgement {
         selecting: Selecting,
         received_at: Timestamp,
     ) -> Head {
+        let labels = self.inquiry.tagged_labels(&headers);
         let hidden = through::take_hidden(&mut headers, &self.inquiry);
-        let tags = self.inquiry.routed.tags.render(self.inquiry.target.path());
         Head {
             status,
             headers,
@@ -134,8 +134,7 @@ impl Judgement {
             freshness,
             received_at,
             fetch_cost: received_at.since(self.requested_at),
-            tags: tags.into_iter().map(|tag| tag.into_bytes().into_boxed_slice()).collect(),
-            url: self.inquiry.url_scope(),
+            labels,
             stamp: self.stamp,
         }
     }

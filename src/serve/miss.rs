@@ -46,15 +46,15 @@ pub(super) async fn ask(
     }
 }
 
-/// Which flights a request may join: no purge has come since they began, and where the response is known already, it
-/// is for this request and could be stored and used now.
+/// Which flights a request may join: no purge that is not about a tag has come since they began, and where the response
+/// is known already, it is for this request and could be stored and used now. Tags are judged once they are known.
 pub(super) fn may_join<'a>(
     shared: &'a Shared,
     inquiry: &'a Inquiry,
 ) -> impl FnMut(Stamp, &Landing<Failure>) -> bool + use<'a> {
-    let url = inquiry.url_scope();
+    let labels = inquiry.labels();
     move |stamp, landing| {
-        let is_current = shared.ledger.standing(url, stamp) != Standing::Dead;
+        let is_current = shared.ledger.standing(&labels, stamp) == Standing::Alive;
         is_current
             && match landing {
                 Landing::Streaming(head, _) => fits(shared, inquiry, head),

@@ -49,6 +49,7 @@ use crate::client::Client;
 use crate::clock::Clock;
 use crate::policy::key::KeyBuffer;
 use crate::policy::outcome::{Detail, Outcome};
+use crate::purge::Purger;
 use crate::respond::stored;
 use crate::telemetry::Telemetry;
 use crate::telemetry::exchange::Exchange;
@@ -64,7 +65,9 @@ pub struct Shared {
     /// Tier 1.
     pub memory: Arc<Memory>,
     /// The purges that are known.
-    pub ledger: Ledger,
+    pub ledger: Arc<Ledger>,
+    /// What operators have removed.
+    pub purger: Arc<Purger>,
     /// The fetches under way.
     pub flights: Arc<Flights<Failure>>,
     /// The time.
@@ -113,6 +116,7 @@ impl Serve {
             let asked = hit::asked(&parts, &routed.treatment, site.expose_hidden, shared.clock.now());
             match hit::look_up(shared, key.as_bytes(), &asked) {
                 Found::Usable(usable) if !usable.refresh => {
+                    usable.entry.count_hit();
                     let response = stored::respond(&usable.entry, &asked, &usable.outcome);
                     return Answer::Ready(Some(conclude(exchange, response, usable.outcome)));
                 }

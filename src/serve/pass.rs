@@ -36,9 +36,9 @@ pub(super) async fn pass(
     exchange.origin(answer.address, answer.first_byte);
     let outcome = Outcome { forward_status: Some(answer.status), ..outcome };
     let changed = invalidate::after(shared, inquiry, &answer);
-    // Another request may have changed it since ours began: then what a GET would get is not this answer.
-    if let Some((stamp, previous)) = changed
-        && previous <= before.number
+    // Anything that was purged since ours began may be about this answer: then it is not what a GET would get.
+    if let Some(stamp) = changed
+        && stamp.number == before.number + 1
         && is_what_get_would_get(inquiry, &answer)
     {
         let (shared, inquiry) = (Arc::clone(shared), Arc::clone(inquiry));

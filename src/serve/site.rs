@@ -4,6 +4,7 @@ use http::HeaderName;
 
 use crate::origin::Origins;
 use crate::policy::route::Rules;
+use crate::purge::gate::Gate;
 
 /// One configuration at work.
 #[derive(Debug)]
@@ -16,4 +17,6 @@ pub struct Site {
     pub tag_headers: Vec<HeaderName>,
     /// Whether fields meant for caches are sent on to clients.
     pub expose_hidden: bool,
+    /// Who may purge through the public listener.
+    pub gate: Gate,
 }

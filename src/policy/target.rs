@@ -3,8 +3,6 @@
 use http::uri::PathAndQuery;
 use smallvec::SmallVec;
 
-use crate::client::Scheme;
-
 /// The longest host that DNS can hold (253), with brackets, colon and port; longer ones name nothing.
 const MAX_AUTHORITY: usize = 262;
 
@@ -12,13 +10,13 @@ const MAX_AUTHORITY: usize = 262;
 const MAX_TARGET: usize = 16 << 10;
 
 /// A host in lower case with its port, the scheme's default port left out. Hosts are short: no allocation.
-pub(crate) type Authority = SmallVec<[u8; 64]>;
+pub type Authority = SmallVec<[u8; 64]>;
 
 /// Reads `host` or `host:port`; `None` when it is not exactly one valid host.
 ///
 /// Stricter than `reg-name` of RFC 3986 §3.2.2: percent-encodings and sub-delimiters are refused, because two
 /// readers may take them for different hosts. An empty port counts as none.
-pub(crate) fn authority(text: &[u8], scheme: Scheme) -> Option<Authority> {
+pub fn authority(text: &[u8], default_port: u16) -> Option<Authority> {
     if text.len() > MAX_AUTHORITY {
         return None;
     }
@@ -34,7 +32,7 @@ pub(crate) fn authority(text: &[u8], scheme: Scheme) -> Option<Authority> {
         return None;
     }
     let mut authority: Authority = host.iter().map(u8::to_ascii_lowercase).collect();
-    if let Some(port) = port.filter(|&port| port != scheme.default_port()) {
+    if let Some(port) = port.filter(|&port| port != default_port) {
         authority.push(b':');
         authority.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());
     }
@@ -62,12 +60,12 @@ fn split_port(text: &[u8]) -> Option<(&[u8], Option<u16>)> {
 }
 
 /// Whether a path and query are longer than a key may be.
-pub(crate) fn is_too_long(target: &PathAndQuery) -> bool {
+pub fn is_too_long(target: &PathAndQuery) -> bool {
     target.as_str().len() > MAX_TARGET
 }
 
 /// Why a path and query are refused, as the client is told.
-pub(crate) fn path_fault(target: &PathAndQuery) -> Option<&'static str> {
+pub fn path_fault(target: &PathAndQuery) -> Option<&'static str> {
     let bytes = target.as_str().as_bytes();
     if bytes.first() != Some(&b'/') {
         return Some("the target is not a path");
@@ -142,10 +140,10 @@ mod tests {
             (long.as_str(), None, "too long"),
         ];
         for (text, want, why) in cases {
-            let found = authority(text.as_bytes(), Scheme::Http);
+            let found = authority(text.as_bytes(), 80);
             assert_eq!(found.as_deref(), want.map(str::as_bytes), "{text:?}: {why}");
         }
-        assert_eq!(authority(b"a:443", Scheme::Https).as_deref(), Some(b"a".as_slice()), "https leaves out 443");
+        assert_eq!(authority(b"a:443", 443).as_deref(), Some(b"a".as_slice()), "https leaves out 443");
     }
 
     #[test]

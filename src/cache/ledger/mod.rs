@@ -1,0 +1,340 @@
+//! Which purges does this node know, and does one of them concern a stored response?
+//!
+//! A purge is a fact with a number. A stored response carries a stamp: the last number known when its fetch began.
+//! A purge concerns every response with a lower number that it names; so a fill that began before a purge can never
+//! outlive it, and nothing is walked, scanned or indexed.
+
+mod marks;
+mod prefixes;
+
+use std::ops::ControlFlow;
+use std::sync::PoisonError;
+
+use smallvec::SmallVec;
+
+use self::marks::{Mark, Marks};
+use self::prefixes::Prefixes;
+use super::sync::Mutex;
+use super::sync::atomic::{AtomicU64, Ordering};
+use crate::policy::reuse::Standing;
+use crate::policy::scope::{Labels, Scope, Severity, host_of};
+use crate::policy::time::Timestamp;
+
+/// Scopes kept one by one, and the bytes that they may take. Beyond either the older half folds upwards: a ledger
+/// that forgot would serve what was purged, and one without a bound would be the memory leak of every busy API.
+const LIMITS: Limits = Limits { scopes: 65_536, bytes: 32 << 20 };
+
+/// The name of the scope above all hosts, among them.
+const EVERYTHING: &[u8] = b"";
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    scopes: usize,
+    bytes: usize,
+}
+
+/// A position in a log of purges. As the stamp of a response: what was known of purges when its fetch began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp {
+    /// Which log the number belongs to.
+    pub era: u64,
+    /// The last number known.
+    pub number: u64,
+}
+
+impl Stamp {
+    /// The stamp of what is made of two fetches: only what the older one knew is known to be in both.
+    #[must_use]
+    pub fn older(self, other: Self) -> Self {
+        match (self.era == other.era, self.number <= other.number) {
+            (true, false) => other,
+            // Of two eras neither is known to be the later one: the own one counts, and is judged stale if foreign.
+            _ => self,
+        }
+    }
+}
+
+/// A purge was numbered by a log that this ledger does not follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the purge belongs to era {theirs:x} of the log, and this node follows era {ours:x}")]
+pub struct OtherEra {
+    /// The era of this ledger.
+    pub ours: u64,
+    /// The era of the purge.
+    pub theirs: u64,
+}
+
+/// The purge by which a stored response is stale or gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blame {
+    /// Its number; where purges were folded, the last of them.
+    pub number: u64,
+    /// What it names.
+    pub scope: Scope,
+    /// What it does.
+    pub severity: Severity,
+    /// Whether it stands for purges that were folded into a wider scope.
+    pub folded: bool,
+}
+
+/// The purges that this node knows.
+#[derive(Debug)]
+pub struct Ledger {
+    era: u64,
+    /// The last number; published after its purge can be found.
+    last: AtomicU64,
+    urls: Marks,
+    prefixes: Prefixes,
+    tags: Marks,
+    groups: Marks,
+    /// Hosts with and without port, and [`EVERYTHING`].
+    hosts: Marks,
+    /// Held by the one who writes; the bytes that all names take.
+    writer: Mutex<usize>,
+    limits: Limits,
+    folds: AtomicU64,
+}
+
+impl Ledger {
+    /// An empty ledger of its own era.
+    pub fn new() -> Self {
+        Self::with_limits(LIMITS)
+    }
+
+    fn with_limits(limits: Limits) -> Self {
+        Self {
+            era: fastrand::u64(1..),
+            last: AtomicU64::new(0),
+            urls: Marks::default(),
+            prefixes: Prefixes::default(),
+            tags: Marks::default(),
+            groups: Marks::default(),
+            hosts: Marks::default(),
+            writer: Mutex::new(0),
+            limits,
+            folds: AtomicU64::new(0),
+        }
+    }
+
+    /// The stamp of a fetch that begins now, and the position up to which this node acknowledges the log.
+    pub fn stamp(&self) -> Stamp {
+        Stamp { era: self.era, number: self.position() }
+    }
+
+    /// The last number known. A response found alive at this position stays so while it is the same.
+    pub fn position(&self) -> u64 {
+        self.last.load(Ordering::Acquire)
+    }
+
+    /// Whether this node knows every purge of the log up to `position`.
+    pub fn acknowledges(&self, position: Stamp) -> bool {
+        position.era == self.era && self.position() >= position.number
+    }
+
+    /// Scopes that are kept one by one.
+    pub fn scopes(&self) -> usize {
+        self.narrow().iter().map(|(marks, _)| marks.len()).sum::<usize>() + self.hosts.len()
+    }
+
+    /// How often scopes were folded into wider ones.
+    pub fn folds(&self) -> u64 {
+        self.folds.load(Ordering::Relaxed)
+    }
+
+    /// Writes a purge into the log of this node alone, and takes it down. Gives its position: what is fetched from now
+    /// on has it behind it. All its scopes have one number.
+    pub fn purge(&self, scopes: &[Scope], severity: Severity, at: Timestamp) -> Stamp {
+        let mut bytes = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = self.last.load(Ordering::Relaxed) + 1;
+        self.take_down(&mut bytes, scopes, Mark::of(severity, number, at));
+        Stamp { era: self.era, number }
+    }
+
+    /// Takes a purge down that was numbered elsewhere. The same one may come again.
+    ///
+    /// # Errors
+    ///
+    /// It belongs to another log: what else that one holds is not known here.
+    pub fn apply(&self, position: Stamp, scopes: &[Scope], severity: Severity, at: Timestamp) -> Result<(), OtherEra> {
+        if position.era != self.era {
+            return Err(OtherEra { ours: self.era, theirs: position.era });
+        }
+        let mut bytes = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_down(&mut bytes, scopes, Mark::of(severity, position.number, at));
+        Ok(())
+    }
+
+    /// How a response with these labels, fetched under `stamp`, stands.
+    pub fn standing(&self, labels: &Labels, stamp: Stamp) -> Standing {
+        if stamp.era != self.era {
+            // What was purged in between is not known: it must be asked about before it is used.
+            return Standing::Stale { since: Timestamp::EPOCH };
+        }
+        let mut standing = Standing::Alive;
+        let dead = self.visit(labels, |_, mark| {
+            if mark.hard > stamp.number {
+                return ControlFlow::Break(());
+            }
+            let since = match (mark.doubt > stamp.number, mark.soft > stamp.number) {
+                (true, _) => Timestamp::EPOCH,
+                (false, true) => mark.soft_at,
+                (false, false) => return ControlFlow::Continue(()),
+            };
+            standing = match standing {
+                Standing::Stale { since: known } => Standing::Stale { since: known.min(since) },
+                _ => Standing::Stale { since },
+            };
+            ControlFlow::Continue(())
+        });
+        if dead.is_break() { Standing::Dead } else { standing }
+    }
+
+    /// The purge by which such a response is not alive: the last hard one, else the last soft one.
+    pub fn blame(&self, labels: &Labels, stamp: Stamp) -> Option<Blame> {
+        let mut worst: Option<Blame> = None;
+        let _ = self.visit(labels, |scope, mark| {
+            let hard = (mark.hard > stamp.number).then_some((mark.hard, Severity::Hard, false));
+            let soft = (mark.soft > stamp.number).then_some((mark.soft, Severity::Soft, false));
+            let doubt = (mark.doubt > stamp.number).then_some((mark.doubt, Severity::Soft, true));
+            for (number, severity, folded) in [hard, doubt, soft].into_iter().flatten() {
+                let rank = |severity, number| (severity == Severity::Hard, number);
+                if worst.as_ref().is_none_or(|known| rank(known.severity, known.number) < rank(severity, number)) {
+                    worst = Some(Blame { number, scope: scope.to_scope(), severity, folded });
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        worst
+    }
+
+    /// Shows `visit` every mark that names a response with these labels, the wider scopes last: a scope is folded by
+    /// marking the wider one before it is forgotten, so whoever no longer finds it finds the wider one marked.
+    fn visit<'a>(
+        &self,
+        labels: &'a Labels,
+        mut visit: impl FnMut(Named<'a>, Mark) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let (url, authority, host) = (labels.url(), labels.authority(), labels.host());
+        let mut see =
+            |named: Named<'a>, mark: Option<Mark>| mark.map_or(ControlFlow::Continue(()), |m| visit(named, m));
+        see(Named::Url(url), self.urls.get(url.as_bytes()))?;
+        for tag in labels.tags().iter() {
+            see(Named::Tag(tag), self.tags.get(tag))?;
+        }
+        for group in labels.tags().groups() {
+            see(Named::Group(labels.origin(), group), self.groups.get(&group_name(labels.origin(), group)))?;
+        }
+        for (prefix, mark) in self.prefixes.of(url.as_bytes()) {
+            see(Named::Prefix(&url[..prefix.len()]), Some(mark))?;
+        }
+        if authority != host {
+            see(Named::Host(authority), self.hosts.get(authority.as_bytes()))?;
+        }
+        see(Named::Host(host), self.hosts.get(host.as_bytes()))?;
+        see(Named::Everything, self.hosts.get(EVERYTHING))
+    }
+
+    fn take_down(&self, bytes: &mut usize, scopes: &[Scope], mark: Mark) {
+        for scope in scopes {
+            *bytes += match scope {
+                Scope::Everything => self.hosts.add(EVERYTHING, mark),
+                Scope::Host(host) => self.hosts.add(host.as_bytes(), mark),
+                Scope::Prefix(prefix) => self.prefixes.add(prefix.as_bytes(), mark),
+                Scope::Tag(tag) => self.tags.add(tag, mark),
+                Scope::Group { origin, name } => self.groups.add(&group_name(origin, name), mark),
+                Scope::Url(url) => self.urls.add(url.as_bytes(), mark),
+            };
+        }
+        if *bytes > self.limits.bytes || self.scopes() > self.limits.scopes {
+            self.fold(bytes);
+        }
+        // Published last: a look-up that sees the number finds the purge. A fetch that begins in between takes the
+        // lower number and is judged too strictly, which is the safe side.
+        let last = self.last.load(Ordering::Relaxed);
+        self.last.store(last.max(mark.latest()), Ordering::Release);
+    }
+
+    /// The kinds of scopes below hosts, and the host that one of each folds into.
+    fn narrow(&self) -> [(&Marks, HostOf); 4] {
+        [
+            (&self.urls, host_of_url),
+            (self.prefixes.marks(), host_of_url),
+            (&self.groups, host_of_url),
+            // A tag is known on every host.
+            (&self.tags, |_| EVERYTHING),
+        ]
+    }
+
+    /// Folds the older half of the scopes into their hosts, and hosts, if they are too many, into everything.
+    fn fold(&self, bytes: &mut usize) {
+        self.folds.fetch_add(1, Ordering::Relaxed);
+        let narrow = self.narrow().map(|(marks, host_of)| (marks, host_of, marks.all()));
+        let mut numbers: Vec<u64> =
+            narrow.iter().flat_map(|(_, _, all)| all.iter().map(|(_, mark)| mark.latest())).collect();
+        if !numbers.is_empty() {
+            let middle = numbers.len() / 2;
+            let (_, &mut middle, _) = numbers.select_nth_unstable(middle);
+            for (marks, host_of, all) in narrow {
+                for (name, mark) in all.iter().filter(|(_, mark)| mark.latest() <= middle) {
+                    *bytes += self.hosts.add(host_of(name), Mark::doubt(mark.latest()));
+                    *bytes -= marks.forget(name);
+                }
+            }
+        }
+        if self.hosts.len() > self.limits.scopes / 2 || *bytes > self.limits.bytes {
+            for (host, mark) in self.hosts.all().iter().filter(|(host, _)| **host != *EVERYTHING) {
+                *bytes += self.hosts.add(EVERYTHING, Mark::doubt(mark.latest()));
+                *bytes -= self.hosts.forget(host);
+            }
+        }
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+type HostOf = fn(&[u8]) -> &[u8];
+
+/// The host, without its port, of an absolute URL or of a name that begins with one; everything, where there is none.
+fn host_of_url(url: &[u8]) -> &[u8] {
+    let host = std::str::from_utf8(url).ok().and_then(|url| {
+        let (_, rest) = url.split_once("://")?;
+        Some(host_of(&rest[..rest.find(['/', '\0']).unwrap_or(rest.len())]))
+    });
+    host.map_or(EVERYTHING, str::as_bytes)
+}
+
+/// Injective: an origin holds no NUL.
+fn group_name(origin: &str, group: &[u8]) -> SmallVec<[u8; 128]> {
+    let mut name = SmallVec::from_slice(origin.as_bytes());
+    name.push(0);
+    name.extend_from_slice(group);
+    name
+}
+
+/// A scope, borrowed from the labels that it names.
+#[derive(Debug, Clone, Copy)]
+enum Named<'a> {
+    Url(&'a str),
+    Tag(&'a [u8]),
+    Group(&'a str, &'a [u8]),
+    Prefix(&'a str),
+    Host(&'a str),
+    Everything,
+}
+
+impl Named<'_> {
+    fn to_scope(self) -> Scope {
+        match self {
+            Self::Url(url) => Scope::Url(url.into()),
+            Self::Tag(tag) => Scope::Tag(tag.into()),
+            Self::Group(origin, name) => Scope::Group { origin: origin.into(), name: name.into() },
+            Self::Prefix(prefix) => Scope::Prefix(prefix.into()),
+            Self::Host(host) => Scope::Host(host.into()),
+            Self::Everything => Scope::Everything,
+        }
+    }
+}

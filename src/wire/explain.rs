@@ -1,0 +1,1 @@
+//! What Larder would do with a request now, and why, step by step.

@@ -1,0 +1,1 @@
+//! What is stored, as `GET /objects` and `GET /stats` tell it.
