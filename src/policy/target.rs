@@ -24,7 +24,7 @@ pub fn authority(text: &[u8], default_port: u16) -> Option<Authority> {
     let is_valid = match host {
         [b'[', address @ .., b']'] => std::str::from_utf8(address).is_ok_and(|text| {
             // Without a zone: one is a thing of the sender's machine.
-            text.parse::<std::net::Ipv6Addr>().is_ok()
+            text.parse::<core::net::Ipv6Addr>().is_ok()
         }),
         name => !name.is_empty() && name.iter().all(|&byte| is_name_byte(byte)),
     };
