@@ -139,6 +139,12 @@ impl Memory {
         self.cache.get(key)
     }
 
+    /// Every key with what is stored under it, as it is met; what comes or goes meanwhile may be met or not. Reading
+    /// this does not make anything look used.
+    pub fn iter(&self) -> impl Iterator<Item = (Arc<Key>, Arc<Variants>)> {
+        self.cache.iter()
+    }
+
     /// Stores `entry` under `key`, in place of `gone` and of the variant that the same request fields select. One that
     /// was received later stays: the most recent response counts (RFC 9111 §4).
     pub fn put(&self, key: &Key, entry: Arc<Entry>, gone: Option<&Arc<Entry>>) {

@@ -12,6 +12,7 @@ pub mod freshness;
 pub mod hop;
 pub mod invalidation;
 pub mod key;
+pub mod naming;
 pub mod outcome;
 pub mod pattern;
 mod preference;

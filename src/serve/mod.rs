@@ -9,6 +9,7 @@
 //!                                       └─ alone  as lead, for this client only
 //! ```
 
+pub mod explain;
 mod failure;
 mod fill;
 mod hit;
