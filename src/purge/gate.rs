@@ -53,12 +53,13 @@ mod tests {
 
     use super::*;
 
+    type Fields = &'static [(&'static str, &'static str)];
+
     #[test]
     fn clients_come_in_by_their_address_or_by_the_token() {
         let allow = ["192.0.2.0/24", "::1/128", "::ffff:198.51.100.0/120", "2001:db8::/32"];
         let allow: Vec<IpNet> = allow.iter().map(|text| text.parse().expect("a network")).collect();
-        let token = [("authorization", "Bearer s3cret")];
-        let cases: [(&str, &[(&'static str, &'static str)], bool, &str); 14] = [
+        let cases: [(&str, Fields, bool, &str); 14] = [
             ("192.0.2.7", &[], true, "in the list"),
             ("192.0.3.7", &[], false, "beside it"),
             ("::ffff:192.0.2.7", &[], true, "an IPv4 client of a listener for both"),
@@ -70,7 +71,7 @@ mod tests {
             ("::2", &[], false, "beside it"),
             ("::192.0.2.7", &[], false, "compatible, not mapped: another address"),
             ("2001:db8:9::1", &[], true, "an IPv6 network"),
-            ("203.0.113.1", &token, true, "with the token from anywhere"),
+            ("203.0.113.1", &[("authorization", "Bearer s3cret")], true, "with the token from anywhere"),
             ("203.0.113.1", &[("authorization", "Bearer s3cre")], false, "a part of it"),
             ("203.0.113.1", &[("x-token", "s3cret")], false, "in a field of another name"),
         ];
