@@ -71,6 +71,10 @@ pub enum Detail {
     OnlyIfCached,
     /// A rule says `action = "deny"`.
     RuleDeny,
+    /// A purge was asked for, and was carried out.
+    Purge,
+    /// A purge was asked for by somebody who may not.
+    PurgeDenied,
     /// No origin fits the host.
     NoOrigin,
     /// The origin did not answer, and nothing stored would do.
@@ -113,6 +117,8 @@ impl Detail {
         Self::ClientNoStore,
         Self::OnlyIfCached,
         Self::RuleDeny,
+        Self::Purge,
+        Self::PurgeDenied,
         Self::NoOrigin,
         Self::OriginError,
         Self::BadRequest,
@@ -151,6 +157,8 @@ impl Detail {
             Self::ClientNoStore => "client-no-store",
             Self::OnlyIfCached => "only-if-cached",
             Self::RuleDeny => "rule-deny",
+            Self::Purge => "purge",
+            Self::PurgeDenied => "purge-denied",
             Self::NoOrigin => "no-origin",
             Self::OriginError => "origin-error",
             Self::BadRequest => "bad-request",
