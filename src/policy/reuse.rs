@@ -14,9 +14,12 @@ use super::time::Timestamp;
 pub enum Standing {
     /// No purge names it.
     Alive,
-    /// A soft purge does: it is stale from then on, whatever its lifetime.
+    /// A soft purge does: it is stale from then on, whatever its lifetime. Its stale windows (RFC 5861) begin with the
+    /// purge, or with the end of its lifetime where that came first: a purge shortens a response's life, never
+    /// prolongs it.
     Stale {
-        /// When its stale windows began; the epoch where that is not known: then they are over.
+        /// When it was purged; of several scopes that were, the first (of one scope, only the last time is known). The epoch where that is not known, since purges were folded or
+        /// numbered by another log: then there are no windows, and nothing is served before the origin was asked.
         since: Timestamp,
     },
     /// A hard purge does: it is gone.
@@ -130,6 +133,18 @@ pub fn may_serve_on_error(freshness: &Freshness, standing: Standing, now: Timest
     !freshness.must_revalidate && is_within(freshness, standing, freshness.stale_if_error, now)
 }
 
+/// The whole seconds for which it is still fresh, rounded down; zero and less from a soft purge on.
+///
+/// The `ttl` of `Cache-Status`: RFC 9211 §2.5, "can be negative, to indicate staleness".
+pub fn ttl(freshness: &Freshness, standing: Standing, now: Timestamp) -> i64 {
+    match standing {
+        Standing::Stale { since } => {
+            freshness.ttl(now).min(Freshness { born: since, lifetime: Duration::ZERO, ..*freshness }.ttl(now))
+        }
+        Standing::Alive | Standing::Dead => freshness.ttl(now),
+    }
+}
+
 /// Says whether a fresh response is to be refreshed now, so that no client waits when it expires.
 ///
 /// `XFetch`: the dearer the fetch, the sooner; `random` is from (0, 1] and makes one of many requests begin it, with
@@ -167,6 +182,8 @@ fn stale(freshness: &Freshness, standing: Standing, now: Timestamp) -> Verdict {
 fn is_within(freshness: &Freshness, standing: Standing, window: Duration, now: Timestamp) -> bool {
     let expired = freshness.fresh_until();
     let stale_since = match standing {
+        // Not left to the arithmetic: the longest window, 2^31 s, reaches from the epoch into 2038.
+        Standing::Stale { since: Timestamp::EPOCH } => return false,
         Standing::Stale { since } => since.min(expired),
         Standing::Alive | Standing::Dead => expired,
     };
@@ -335,6 +352,100 @@ mod tests {
         ];
         for &(freshness, standing, seconds, want, why) in cases {
             assert_eq!(may_serve_on_error(freshness, standing, at(seconds)), want, "{standing:?} at {seconds}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_soft_purge_begins_the_stale_windows_and_never_prolongs_them() {
+        use Verdict::{StaleWhileRevalidate, Validate};
+        /// Fresh for an hour; the windows of `PLAIN`, 10 s and 100 s.
+        const HOUR: Freshness = Freshness { lifetime: Duration::from_hours(1), ..PLAIN };
+        /// As the origin may have it, in the longest windows that there are.
+        const ENDLESS: Freshness = Freshness {
+            stale_while_revalidate: super::super::freshness::GREATEST,
+            stale_if_error: super::super::freshness::GREATEST,
+            ..HOUR
+        };
+        const BOUND: Freshness = Freshness { must_revalidate: true, ..HOUR };
+        const OVER: Verdict = Validate(Detail::SoftPurged);
+        // fresh until, purged at (`None`: not known when), looked at, what may be done, on an error, why
+        type Case<'a> = (&'a Freshness, Option<u64>, u64, Verdict, bool, &'a str);
+        let cases: &[Case<'_>] = &[
+            (&HOUR, Some(5), 5, StaleWhileRevalidate, true, "at once"),
+            (&HOUR, Some(5), 14, StaleWhileRevalidate, true, "9 s after the purge, within the window of 10"),
+            (&HOUR, Some(5), 15, OVER, true, "the first moment after it"),
+            (&HOUR, Some(5), 16, OVER, true, "11 s after the purge, with most of its lifetime left"),
+            (&HOUR, Some(5), 104, OVER, true, "99 s after, within the window for errors"),
+            (&HOUR, Some(5), 105, OVER, false, "and beyond it"),
+            (&HOUR, Some(5), 3605, OVER, false, "the end of its lifetime opens no window again"),
+            (&PLAIN, Some(65), 69, StaleWhileRevalidate, true, "it had expired before: 9 s after that"),
+            (&PLAIN, Some(65), 70, OVER, true, "10 s after the expiry, 5 s after the purge"),
+            (&PLAIN, Some(65), 160, OVER, false, "the window for errors counts from the expiry too"),
+            (&PLAIN, Some(60), 69, StaleWhileRevalidate, true, "purged as it expires"),
+            (&PLAIN, Some(999), 69, StaleWhileRevalidate, true, "a purge from a clock that is ahead prolongs nothing"),
+            (&PLAIN, Some(999), 70, OVER, true, "and ends no later than without it"),
+            (&HOUR, None, 0, OVER, false, "not known when: no window, within its lifetime neither"),
+            (&ENDLESS, None, 0, OVER, false, "however long the windows are"),
+            (&ENDLESS, Some(5), 3600 * 24 * 365, StaleWhileRevalidate, true, "a window that is known to be open"),
+            (&BOUND, Some(5), 6, StaleWhileRevalidate, false, "a window of its own beside s-maxage; errors not"),
+            (&MUST_REVALIDATE, Some(5), 6, OVER, false, "must-revalidate leaves no window"),
+            (&NO_WINDOWS, Some(5), 6, OVER, false, "nor has one that was given none"),
+            (&NO_CACHE, Some(5), 6, Validate(Detail::NoCache), false, "no-cache was never to be used stale"),
+        ];
+        for &(freshness, purged, seconds, want, covers, why) in cases {
+            let standing = Standing::Stale { since: purged.map_or(Timestamp::EPOCH, at) };
+            assert_eq!(judge(freshness, standing, None, at(seconds)), want, "{standing:?} at {seconds}: {why}");
+            assert_eq!(
+                may_serve_on_error(freshness, standing, at(seconds)),
+                covers,
+                "{standing:?} at {seconds}: {why}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_softly_purged_response_is_told_as_stale() {
+        let cases = [
+            (Standing::Alive, 20, 40, "as long as it is fresh"),
+            (Standing::Alive, 65, -5, "and since it is not"),
+            (Standing::Stale { since: at(20) }, 20, 0, "just purged"),
+            (Standing::Stale { since: at(20) }, 27, -7, "stale since the purge"),
+            (Standing::Stale { since: at(65) }, 67, -7, "stale since it expired, before the purge"),
+        ];
+        for (standing, seconds, want, why) in cases {
+            assert_eq!(ttl(&PLAIN, standing, at(seconds)), want, "{why}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_open_no_window_and_overflow_nothing() {
+        let end = Timestamp::from_millis(u64::MAX);
+        let last = Freshness { born: end, ..PLAIN };
+        let endless = Freshness { stale_if_error: Duration::MAX, stale_while_revalidate: Duration::MAX, ..PLAIN };
+        let first = Freshness { born: Timestamp::EPOCH, ..PLAIN };
+        let known = |since| Standing::Stale { since };
+        let cases: [(&Freshness, Standing, Timestamp, bool, &str); 7] = [
+            (&last, Standing::Alive, end, false, "a lifetime cannot reach beyond the end"),
+            (&last, known(end), end, false, "nor can a window"),
+            (&endless, known(at(5)), at(6), true, "a window without an end"),
+            (&endless, known(at(5)), end, false, "but that of time"),
+            (
+                &endless,
+                known(Timestamp::EPOCH),
+                Timestamp::EPOCH,
+                false,
+                "not known when, and a clock that has stopped",
+            ),
+            (&first, known(Timestamp::from_millis(1)), Timestamp::from_millis(2), true, "just after the epoch"),
+            (&first, Standing::Alive, Timestamp::EPOCH, true, "born at the epoch, fresh"),
+        ];
+        for (freshness, standing, now, want, why) in cases {
+            assert_eq!(may_serve_on_error(freshness, standing, now), want, "{why}");
+            assert_eq!(
+                !matches!(judge(freshness, standing, None, now), Verdict::Validate(_)),
+                want && standing != Standing::Dead,
+                "{why}"
+            );
         }
     }
 

@@ -25,7 +25,12 @@ pub(super) fn after(shared: &Shared, inquiry: &Inquiry, answer: &Answer) -> Opti
         scopes.extend(forms.iter().map(|form| Scope::url(scheme, &changed.authority, form)));
         shared.metrics.invalidations.inc();
     }
-    // Groups are those of one origin (RFC 9875 §2): another one's are none of its business.
+    // RFC 9875 §3: the field is ignored "on responses to requests that have a safe method", and nothing else is asked of
+    // them: unlike the URLs above, groups that an error names have changed too. Half of a transaction may have been
+    // done, and it is the origin's own word. §2.1: groups are those of one origin, scheme and port with the host.
+    //
+    // What shares a group with the target goes only where the answer names the group. §2.2.1 allows more ("MAY
+    // invalidate any stored responses that share groups"), which would let every comment empty a site's `all`.
     let origin: Box<str> = [scheme, "://", authority].concat().into();
     let groups = tag_fields::invalidated_groups(&answer.headers);
     scopes.extend(groups.into_iter().map(|name| Scope::Group { origin: origin.clone(), name }));

@@ -107,7 +107,7 @@ fn judge(shared: &Shared, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Opt
         return judge_part(entry, asked, verdict);
     }
     let usable = |detail, refresh| {
-        let outcome = Outcome { detail, ..Outcome::fresh_hit(freshness.ttl(asked.now)) };
+        let outcome = Outcome { detail, ..Outcome::fresh_hit(reuse::ttl(freshness, standing, asked.now)) };
         Found::Usable(Usable { entry: Arc::clone(entry), outcome, refresh })
     };
     let needed = |why, stored: bool| {

@@ -226,13 +226,14 @@ pub(super) fn stale_fallback(shared: &Shared, inquiry: &Inquiry, need: &Need) ->
     if inquiry.directives().is_some_and(|directives| directives.no_cache) {
         return None;
     }
-    if !reuse::may_serve_on_error(&entry.head.freshness, entry.standing(&shared.ledger), now) {
+    let (freshness, standing) = (&entry.head.freshness, entry.standing(&shared.ledger));
+    if !reuse::may_serve_on_error(freshness, standing, now) {
         return None;
     }
     let outcome = Outcome {
         hit: true,
         detail: Some(Detail::StaleIfError),
-        ttl: Some(entry.head.freshness.ttl(now)),
+        ttl: Some(reuse::ttl(freshness, standing, now)),
         ..Outcome::default()
     };
     Some((Arc::clone(entry), outcome))
