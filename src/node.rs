@@ -147,6 +147,7 @@ impl Node {
         }));
         let ledger = Arc::new(Ledger::new());
         let purger = Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), node_name());
+        purger.register(registry);
         let shared = Arc::new(Shared {
             site: ArcSwap::from_pointee(site),
             memory,

@@ -71,6 +71,10 @@ pub enum Detail {
     OnlyIfCached,
     /// A rule says `action = "deny"`.
     RuleDeny,
+    /// A purge was asked for, and was carried out.
+    Purge,
+    /// A purge was asked for by somebody who may not.
+    PurgeDenied,
     /// No origin fits the host.
     NoOrigin,
     /// The origin did not answer, and nothing stored would do.
@@ -113,6 +117,8 @@ impl Detail {
         Self::ClientNoStore,
         Self::OnlyIfCached,
         Self::RuleDeny,
+        Self::Purge,
+        Self::PurgeDenied,
         Self::NoOrigin,
         Self::OriginError,
         Self::BadRequest,
@@ -151,6 +157,8 @@ impl Detail {
             Self::ClientNoStore => "client-no-store",
             Self::OnlyIfCached => "only-if-cached",
             Self::RuleDeny => "rule-deny",
+            Self::Purge => "purge",
+            Self::PurgeDenied => "purge-denied",
             Self::NoOrigin => "no-origin",
             Self::OriginError => "origin-error",
             Self::BadRequest => "bad-request",
@@ -189,6 +197,8 @@ impl Detail {
             Self::OddRequest => "RFC 9111 §7.1 (cache poisoning)",
             Self::ClientNoStore => "RFC 9111 §5.2.1.5 (no-store), rules.client_cache_control",
             Self::OnlyIfCached => "RFC 9111 §5.2.1.7 (only-if-cached)",
+            Self::Purge => "a PURGE request",
+            Self::PurgeDenied => "purge.allow, admin.token",
             Self::NoOrigin => "origins.hosts, rules.origin",
             Self::OriginError => "RFC 9110 §15.6.3 (bad gateway)",
             Self::BadRequest => "RFC 9112 §3 (request line), RFC 9110 §7",

@@ -1,6 +1,7 @@
 //! The conductor: in which order are the stages run, for one request?
 //!
 //! ```text
+//! PURGE ─── purge                                 before the rules, and never forwarded
 //! route ─┬─ deny
 //!        ├─ pass                                  never looked up
 //!        └─ look up ─┬─ usable  → respond         fresh, or stale and allowed (refreshed behind)
@@ -22,6 +23,7 @@ mod metrics;
 mod miss;
 mod pass;
 mod pour;
+mod purge;
 mod question;
 mod refresh;
 mod site;
@@ -105,6 +107,14 @@ impl Serve {
             unreachable!("accept hands over requests in origin-form only")
         };
         let mut exchange = Exchange::begin(&shared.telemetry, &parts.method, &target, &client);
+        if parts.method.as_str() == purge::METHOD {
+            let purge = purge::Asked { site: Arc::clone(&site), target, headers: parts.headers, client };
+            let shared = Arc::clone(shared);
+            return Answer::Slow(Box::pin(async move {
+                let (response, outcome) = purge::answer(&shared, &purge, body).await;
+                conclude(exchange, response, outcome)
+            }));
+        }
         let Course { routed, way, key } = Course::of(&site, &client, &target, &mut parts, !body.is_empty());
         let asked = hit::asked(&parts, &routed.treatment, site.expose_hidden, shared.clock.now());
         let head = (&parts.method, &parts.headers);

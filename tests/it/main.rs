@@ -9,6 +9,7 @@ mod forwarding;
 mod lifecycle;
 mod memory;
 mod proxying;
+mod purging;
 mod ranges;
 mod rules;
 mod sharing;
