@@ -14,8 +14,8 @@ use hyper::upgrade::OnUpgrade;
 use super::trust::{self, Believed};
 use crate::client::Scheme;
 use crate::config::settings::Server;
-use crate::policy::hop;
 use crate::policy::target::{self, Authority};
+use crate::policy::{forwarding, hop};
 
 /// What we know of the connection that a request came over.
 #[derive(Debug, Clone, Copy)]
@@ -85,8 +85,7 @@ pub(crate) fn examine(head: &mut Parts, line: Line<'_>, server: &Server) -> Resu
 }
 
 fn check_method(method: &Method) -> Result<(), Turned> {
-    // CONNECT would make us a tunnel to anywhere; TRACE would show a script what we add for the origin's eyes.
-    if matches!(*method, Method::CONNECT | Method::TRACE) {
+    if !forwarding::is_let_in(method) {
         return Err(Turned::Away { status: StatusCode::METHOD_NOT_ALLOWED, reason: "the method is not allowed here" });
     }
     Ok(())

@@ -1,7 +1,7 @@
-//! Which fields of a request does nobody pass on, and which only for those that are trusted?
+//! Which methods and fields does nobody pass on, and which only for those that are trusted?
 
 use http::header::FORWARDED;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Method};
 use smallvec::SmallVec;
 
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
@@ -19,6 +19,12 @@ const NEVER: [HeaderName; 8] = [
     HeaderName::from_static("x-method-override"),
     HeaderName::from_static("proxy"),
 ];
+
+/// Whether requests of this method are let in. CONNECT would make us a tunnel to anywhere; TRACE would show a script what
+/// we add for the origin's eyes.
+pub fn is_let_in(method: &Method) -> bool {
+    !matches!(*method, Method::CONNECT | Method::TRACE)
+}
 
 /// Removes what only a trusted proxy may say: an origin that reads it must never read an attacker's.
 pub fn drop_untrusted(headers: &mut HeaderMap) {

@@ -64,9 +64,9 @@ impl Need {
 
 /// Looks `key` up for a request; `directives` are the client's, where a rule honours them.
 pub(super) fn look_up(shared: &Shared, key: &[u8], asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
-    let Some(variants) = shared.memory.get(key) else { return Found::Needed(Need::nothing_stored()) };
-    let mut found = choose(&shared.ledger, &variants, asked, directives);
-    if variants.entries().len() > 1
+    let variants = shared.memory.get(key);
+    let mut found = choose(&shared.ledger, variants.as_deref(), asked, directives);
+    if variants.is_some_and(|variants| variants.entries().len() > 1)
         && let Some(entry) = found.entry()
     {
         entry.used(asked.now);
@@ -99,14 +99,15 @@ impl Found {
     }
 }
 
-/// Chooses among the variants: nothing is marked, and nothing left to chance.
+/// Chooses among what is stored under the request's key: nothing is marked, and nothing left to chance.
 pub(super) fn choose(
     ledger: &Ledger,
-    variants: &Variants,
+    variants: Option<&Variants>,
     asked: &Asked<'_>,
     directives: Option<&RequestDirectives>,
 ) -> Found {
     let mut need = Need::nothing_stored();
+    let Some(variants) = variants else { return Found::Needed(need) };
     for entry in variants.entries() {
         // Several may fit: the most recent that does, RFC 9111 §4.1.
         if !entry.head.selecting.matches(asked.headers, &entry.head.headers) {
