@@ -9,7 +9,7 @@ use super::reply::Fault;
 use crate::cache::entry::Entry;
 use crate::cache::ledger::Ledger;
 use crate::cache::memory::Variants;
-use crate::policy::key::Key;
+use crate::policy::key::{Key, Parts};
 use crate::policy::reuse::Standing;
 use crate::policy::scope::Scope;
 use crate::policy::time::Timestamp;
@@ -79,13 +79,11 @@ fn look(shared: &Shared, wanted: &Wanted, limit: usize) -> Objects {
     let now = shared.clock.now();
     let mut see = |key: &Key, stored: &Variants| {
         let fitting: Vec<_> = stored.entries().iter().filter(|entry| wanted.fits(entry)).collect();
-        let object = fitting.first().map(|first| StoredObject {
-            url: first.head.labels.url().to_owned(),
-            headers: Vec::new(),
-            cookies: Vec::new(),
-            variants: fitting.iter().map(|entry| variant(entry, &shared.ledger, now)).collect(),
+        let object = fitting.first().map(|first| {
+            let (headers, cookies) = beside_url(key);
+            let variants = fitting.iter().map(|entry| variant(entry, &shared.ledger, now)).collect();
+            StoredObject { url: first.head.labels.url().to_owned(), headers, cookies, variants }
         });
-        let _ = key;
         list.add(stored.entries().len(), object)
     };
     let _ = match wanted {
@@ -128,11 +126,31 @@ fn size(object: &StoredObject) -> usize {
     object.url.len() + texts(&object.headers) + texts(&object.cookies) + variants.sum::<usize>()
 }
 
+/// The fields and the cookies in a key, in words.
+fn beside_url(key: &Key) -> (Vec<String>, Vec<String>) {
+    let Parts { headers, cookies, .. } = key.parts().unwrap_or_default();
+    let headers = headers.into_iter().map(|(name, value)| pair(name, ": ", value.as_deref()));
+    let cookies = cookies.into_iter().flat_map(|(name, values)| match values.as_slice() {
+        [] => vec![name],
+        values => values.iter().map(|value| pair(name.clone(), "=", Some(value))).collect(),
+    });
+    (headers.collect(), cookies.collect())
+}
+
+/// A name with its value; alone where there is none.
+fn pair(name: String, sign: &str, value: Option<&[u8]>) -> String {
+    match value {
+        Some(value) => [&name, sign, &String::from_utf8_lossy(value)].concat(),
+        None => name,
+    }
+}
+
 fn variant(entry: &Entry, ledger: &Ledger, now: Timestamp) -> ObjectVariant {
     let head = &entry.head;
+    let selecting = head.selecting.values();
     ObjectVariant {
         status: head.status.as_u16(),
-        selecting: Vec::new(),
+        selecting: selecting.map(|(name, value)| pair(name.to_string(), ": ", value.as_deref())).collect(),
         age: head.freshness.age(now).as_secs(),
         lifetime: head.freshness.lifetime.as_secs(),
         ttl: head.freshness.ttl(now),
