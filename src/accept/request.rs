@@ -413,7 +413,7 @@ mod tests {
             let lines = if version == V11 { &[("host", "a"), ("cookie", "a=1"), ("cookie", "b=2")] } else { lines };
             let mut head = head(version, "GET", if version == V2 { "http://a/" } else { "/" }, lines);
             examine(&mut head, line(), &server()).expect("the request is fine");
-            let found: Vec<&HeaderValue> = head.headers.get_all(COOKIE).iter().collect();
+            let found: Vec<&HeaderValue> = head.headers.get_all(http::header::COOKIE).iter().collect();
             assert_eq!(found, want, "{version:?}");
         }
     }
