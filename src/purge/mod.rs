@@ -7,6 +7,8 @@ pub mod gate;
 mod history;
 mod metrics;
 pub mod order;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -114,6 +116,11 @@ impl Purger {
     /// Who has what was purged: this node, which is alone.
     fn nodes(&self) -> Nodes {
         Nodes { acked: vec![self.node.to_string()], lagging: Vec::new() }
+    }
+
+    /// What this node is called in receipts.
+    pub fn node(&self) -> &str {
+        &self.node
     }
 
     /// Recent purges, the latest first.
