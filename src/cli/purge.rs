@@ -18,19 +18,21 @@ const PATH: &str = "/purge";
 /// Takes stored responses away: by tag, URL, prefix, host, or all of them.
 ///
 /// It asks the admin listener of a running proxy and prints its receipt. Once it is confirmed, nothing that was fetched
-/// from the origin before is served as fresh. Everything that is named goes, in one purge; nothing is asked twice, not
-/// for --all either. Nothing stored that matches is a success: what is on its way from the origin is purged too.
+/// from the origin before is served as fresh. Everything that is named goes, in one purge. Nobody is asked whether they
+/// are sure, not for --all either: --dry-run tells before. Where nothing stored matches, it is a success all the same: what is
+/// on its way from the origin is purged too.
 ///
 /// Exit code: 0 when it is confirmed as asked; 1 when it is not (nodes that lag are named), or the proxy cannot be
 /// asked; 2 when the arguments are wrong. The receipt is printed on standard output, errors on standard error; with --json
-/// standard output has one JSON value in any case: the answer as it came, or an object with the `reason` of the failure.
+/// standard output has one JSON value: the answer as it came, or an object with the `reason` of the failure; only for
+/// options that there are not, nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   larder purge --tag product-17 --tag prices         everything with either tag
   larder purge --url 'https://shop.example/a?b=1'    every variant of it, for every method
   larder purge --prefix https://shop.example/api/    everything that begins so
-  larder purge --host shop.example --soft            stale, not gone: may still stand in for a failing origin
+  larder purge --host shop.example --soft            stale, not gone
   larder purge --all --dry-run                       how many would go
   larder purge --tag prices --wait all && deploy     when every node has it
   larder purge --all --admin http://edge-1:9080 --json | jq .seq")]
