@@ -147,6 +147,7 @@ impl Node {
         }));
         let ledger = Arc::new(Ledger::new());
         let purger = Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), node_name());
+        purger.register(registry);
         let shared = Arc::new(Shared {
             site: ArcSwap::from_pointee(site),
             memory,
@@ -212,7 +213,7 @@ impl Node {
             (false, true) => Readiness::Ready,
             (false, false) => Readiness::OriginsDown,
         };
-        Office::new(Arc::clone(&self.settings), registry, readiness)
+        Office::new(Arc::clone(&self.settings), Arc::clone(&self.shared), registry, readiness)
     }
 
     /// Ends what runs behind the clients' backs.

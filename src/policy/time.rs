@@ -71,7 +71,6 @@ pub fn parse_http_date(text: &[u8], now: Timestamp) -> Option<Timestamp> {
 ///
 /// RFC 9110 §5.6.7.
 pub fn format_http_date(moment: Timestamp) -> [u8; 29] {
-    const LAST_SECOND: u64 = 253_402_300_799;
     let seconds = moment.as_secs().min(LAST_SECOND);
     let civil = Civil::of(seconds);
     let weekday = index((seconds / SECONDS_A_DAY + 4) % 7);
@@ -86,6 +85,20 @@ pub fn format_http_date(moment: Timestamp) -> [u8; 29] {
     text
 }
 
+/// Writes a moment as a date of RFC 3339 in UTC with milliseconds, `1994-11-06T08:49:37.120Z`.
+///
+/// A moment after the year 9999 is written as that year's last millisecond: the form has four digits.
+///
+/// RFC 3339 §5.6.
+pub fn format_rfc3339(moment: Timestamp) -> String {
+    let millis = moment.as_millis().min(LAST_SECOND * 1000 + 999);
+    let Civil { year, month, day, second } = Civil::of(millis / 1000);
+    let (hour, minute, second, millis) = (second / 3600, second / 60 % 60, second % 60, millis % 1000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// The last second of the year 9999.
+const LAST_SECOND: u64 = 253_402_300_799;
 const SECONDS_A_DAY: u64 = 86_400;
 /// Days from 1 January of the year 1 to the Unix epoch.
 const EPOCH_DAY: u64 = 719_162;
@@ -279,6 +292,20 @@ mod tests {
 
     /// 1 July 2026, 12:00:00.
     const NOW: Timestamp = Timestamp::from_millis(1_782_907_200_000);
+
+    #[test]
+    fn moments_are_written_as_rfc_3339_has_them() {
+        let cases = [
+            (0, "1970-01-01T00:00:00.000Z", "the epoch"),
+            (784_111_777_120, "1994-11-06T08:49:37.120Z", "a date"),
+            (1_709_210_096_789, "2024-02-29T12:34:56.789Z", "a leap day"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z", "the last one"),
+            (u64::MAX, "9999-12-31T23:59:59.999Z", "and what is after it"),
+        ];
+        for (millis, want, why) in cases {
+            assert_eq!(format_rfc3339(Timestamp::from_millis(millis)), want, "{why}");
+        }
+    }
 
     #[test]
     fn dates_are_read_in_three_forms_and_no_other() {

@@ -1,15 +1,35 @@
 //! An operator purges: from the order, in whichever dialect, to the fact in the ledger and the receipt.
+//!
+//! One order is one purge with one number, whatever it names. Its count is taken just before it is taken down.
 
+mod count;
 pub mod gate;
+mod history;
+mod metrics;
 pub mod order;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use prometheus_client::registry::Registry;
+
+use self::count::Census;
+use self::history::History;
+use self::metrics::Metrics;
 use self::order::Order;
 use crate::cache::ledger::Ledger;
 use crate::cache::memory::Memory;
 use crate::clock::Clock;
-use crate::wire::purge::{PurgeRecord, Receipt};
+use crate::policy::key::Key;
+use crate::policy::reuse::Standing;
+use crate::policy::scope::Severity;
+use crate::policy::time::format_rfc3339;
+use crate::wire::purge::{Matched, Nodes, PurgeRecord, Receipt, Status};
+
+/// Scopes of a purge that the log names; `GET /purges` tells more.
+const LOGGED: usize = 4;
 
 /// Carries purges out.
 #[derive(Debug)]
@@ -19,23 +39,92 @@ pub struct Purger {
     clock: Clock,
     /// This node's name in receipts.
     node: Box<str>,
+    census: Census,
+    history: History,
+    metrics: Metrics,
 }
 
 impl Purger {
     /// Purges by `ledger` what `memory` holds.
     pub fn new(ledger: Arc<Ledger>, memory: Arc<Memory>, clock: Clock, node: Box<str>) -> Self {
-        Self { ledger, memory, clock, node }
+        let census = Census::new(Arc::clone(&ledger), Arc::clone(&memory));
+        Self { ledger, memory, clock, node, census, history: History::default(), metrics: Metrics::default() }
+    }
+
+    /// Makes what is counted of purges known to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.metrics.register(registry, &self.ledger);
     }
 
     /// Carries an order out; when this returns, nothing that it names and that was fetched before is served as fresh.
+    ///
+    /// Dropped before its end, it may not have been carried out: who wants it done whether or not somebody waits for
+    /// the receipt gives it to a task.
     pub async fn purge(&self, order: Order) -> Receipt {
-        let _ = (order, &self.ledger, &self.memory, &self.clock, &self.node);
-        std::future::pending().await
+        let began = Instant::now();
+        let matched = match &order.keys {
+            Some(keys) => self.census.under(keys),
+            None => self.census.named(&order.scopes).await,
+        };
+        let id = format!("{:016x}", fastrand::u64(..));
+        let (status, seq, nodes) = if order.dry_run {
+            (Status::DryRun, self.ledger.position(), Nodes::default())
+        } else {
+            let seq = self.carry_out(&order, &id, matched);
+            (Status::Ok, seq, self.nodes())
+        };
+        let soft = order.severity == Severity::Soft;
+        // Microseconds: what is finer is noise, and makes long numbers.
+        let took_ms = (began.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0;
+        Receipt { status, id, seq, soft, matched, nodes, took_ms }
+    }
+
+    /// Takes the purge down, and tells of it; its number.
+    fn carry_out(&self, order: &Order, id: &str, matched: Matched) -> u64 {
+        let Order { scopes, keys, severity, who, .. } = order;
+        let at = self.clock.now();
+        let seq = self.ledger.purge(scopes, *severity, at).number;
+        keys.iter().flatten().for_each(|key| self.forget(key));
+        self.metrics.count(scopes, *severity);
+        let soft = *severity == Severity::Soft;
+        let told = history::told(scopes);
+        let named: Vec<_> = told.iter().take(LOGGED).map(|scope| (&scope.kind, &scope.name)).collect();
+        let (edge, partial) = (matched.edge, matched.partial);
+        tracing::info!(seq, id, soft, who, scopes = scopes.len(), ?named, edge, partial, "purged");
+        self.history.remember(PurgeRecord {
+            seq,
+            id: id.to_owned(),
+            scopes: told,
+            scope_count: scopes.len() as u64,
+            soft,
+            who: who.clone(),
+            when: format_rfc3339(at),
+            matched,
+            nodes: self.nodes(),
+        });
+        seq
+    }
+
+    /// Gives the memory of what is dead under a key back at once.
+    fn forget(&self, key: &Key) {
+        let Some(stored) = self.memory.get(key.as_bytes()) else { return };
+        for entry in stored.entries().iter().filter(|entry| entry.standing(&self.ledger) == Standing::Dead) {
+            self.memory.remove_entry(key, entry);
+        }
+    }
+
+    /// Who has what was purged: this node, which is alone.
+    fn nodes(&self) -> Nodes {
+        Nodes { acked: vec![self.node.to_string()], lagging: Vec::new() }
+    }
+
+    /// What this node is called in receipts.
+    pub fn node(&self) -> &str {
+        &self.node
     }
 
     /// Recent purges, the latest first.
     pub fn recent(&self, limit: usize) -> Vec<PurgeRecord> {
-        let _ = limit;
-        Vec::new()
+        self.history.recent(limit)
     }
 }

@@ -10,6 +10,7 @@ mod forwarding;
 mod lifecycle;
 mod memory;
 mod proxying;
+mod purging;
 mod ranges;
 mod rules;
 mod sharing;
