@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{UNUSABLE, has_colour, print, say};
+use super::{UNUSABLE, counted, has_colour, print, say};
 use crate::config::{self, Environment, Severity};
 
 /// Checks the configuration: errors, and what has no effect.
@@ -59,19 +59,14 @@ pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn fine(path: &Path, loaded: &config::Loaded) -> String {
-    let origins = counted(loaded.settings.origins.len(), "origin");
-    let rules = counted(loaded.settings.rules.len(), "rule");
+    let origins = counted(loaded.settings.origins.len() as u64, "origin");
+    let rules = counted(loaded.settings.rules.len() as u64, "rule");
     format!("{} is fine: {origins}, {rules}\n", path.display())
 }
 
 fn summary(findings: &config::Findings) -> String {
-    let errors = counted(findings.count(Severity::Error), "error");
-    let warnings = counted(findings.count(Severity::Warning), "warning");
+    let errors = counted(findings.count(Severity::Error) as u64, "error");
+    let warnings = counted(findings.count(Severity::Warning) as u64, "warning");
     let judgement = if findings.has_errors() { "cannot be used" } else { "can be used" };
     format!("{} {judgement}: {errors}, {warnings}\n", findings.path())
-}
-
-fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }

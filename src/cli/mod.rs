@@ -1,9 +1,17 @@
 //! The command line: one file a command, and no decisions.
 
+mod answer;
 mod check;
+mod client;
 mod completions;
+mod explain;
+mod explanation;
+mod listener;
+mod purge;
+mod receipt;
 mod serve;
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -24,7 +32,9 @@ Examples:
   larder serve --origin http://127.0.0.1:3000
   larder serve --config /etc/larder/proxy.toml
   larder check --strict
-  larder serve --help"
+  larder purge --tag product-17 --soft
+  larder explain https://shop.example/api/products
+  larder purge --help"
 )]
 struct Larder {
     #[command(subcommand)]
@@ -35,6 +45,8 @@ struct Larder {
 enum Command {
     Serve(serve::Arguments),
     Check(check::Arguments),
+    Purge(purge::Arguments),
+    Explain(explain::Arguments),
     Completions(completions::Arguments),
 }
 
@@ -45,6 +57,8 @@ pub fn main() -> ExitCode {
     let done = match Larder::parse().command {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Purge(arguments) => purge::purge(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Completions(arguments) => completions::completions(&arguments, &mut Larder::command()),
     };
     done.unwrap_or_else(|error| {
@@ -68,11 +82,38 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Whether what is said on standard error may have colours: a terminal that knows them, and no `NO_COLOR`.
+/// Whether what is said on standard error may have colours.
 fn has_colour() -> bool {
+    shows_colour(&io::stderr())
+}
+
+/// Whether a stream shows colours: a terminal that knows them, and no `NO_COLOR`.
+fn shows_colour(stream: &impl IsTerminal) -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
-    io::stderr().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+    stream.is_terminal() && !is_set("NO_COLOR") && !is_dumb
+}
+
+/// A number and what there are so many of.
+fn counted(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+/// Text from elsewhere, safe on a terminal: what would move the cursor or change colours is written out.
+fn visible(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
 }
 
 #[cfg(test)]
@@ -82,6 +123,20 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Larder::command().debug_assert();
+    }
+
+    #[test]
+    fn text_from_elsewhere_cannot_act_on_the_terminal() {
+        let cases = [
+            ("products", "products", "nothing to do"),
+            ("Größe", "Größe", "letters are letters"),
+            ("a\u{1b}[2Jb", "a\\u{1b}[2Jb", "an escape sequence"),
+            ("a\u{9b}2J", "a\\u{9b}2J", "the same in one character"),
+            ("a\nerror: b", "a\\nerror: b", "a line that is not ours"),
+        ];
+        for (text, want, why) in cases {
+            assert_eq!(visible(text), want, "{why}");
+        }
     }
 
     #[test]

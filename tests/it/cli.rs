@@ -104,13 +104,16 @@ fn completions_know_the_commands() {
         let output = larder(None, &["completions", shell]);
         assert_eq!(output.status.code(), Some(0), "{shell}");
         let text = out(&output);
-        assert!(["serve", "check", "completions"].iter().all(|command| text.contains(command)), "{shell}: {text}");
+        assert!(
+            ["serve", "check", "purge", "explain", "completions"].iter().all(|command| text.contains(command)),
+            "{shell}: {text}"
+        );
     }
 }
 
 #[test]
 fn every_command_shows_examples() {
-    for command in ["serve", "check", "completions"] {
+    for command in ["serve", "check", "purge", "explain", "completions"] {
         let output = larder(None, &[command, "--help"]);
         assert!(out(&output).contains("Examples:\n"), "{command}: {}", out(&output));
     }

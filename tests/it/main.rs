@@ -5,6 +5,7 @@ mod asking;
 mod caching;
 mod cli;
 mod collapsing;
+mod commands;
 mod forwarding;
 mod lifecycle;
 mod memory;
