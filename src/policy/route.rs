@@ -10,8 +10,9 @@ use super::candidates::Candidates;
 use super::key::normalised_target;
 use super::pattern::comparable;
 pub use super::pattern::{PathPattern, PatternError};
+use super::scope::Scope;
 use super::tag::RuleTags;
-use super::treatment::{Changes, Glob, OriginId, Treatment};
+use super::treatment::{Changes, Glob, KeyRules, OriginId, Treatment};
 
 /// One of `[[rules]]`, compiled.
 #[derive(Debug, Clone)]
@@ -172,17 +173,47 @@ impl Rules {
 
     /// The forms, in keys, of a URL's path and query: as it stands, and as each rule that may apply to it by host and
     /// path normalises it. What a rule asks of methods and fields is left out: a purge of the URL is about all requests.
+    ///
+    /// At most one more than there are rules, each once.
     pub fn forms(&self, authority: &str, target: &str) -> SmallVec<[String; 2]> {
-        let (host, path) = (Host::of(authority), comparable(target.split('?').next().unwrap_or_default()));
         let mut forms: SmallVec<[String; 2]> = SmallVec::from_iter([target.to_owned()]);
-        for compiled in self.all.iter().filter(|compiled| compiled.may_match(host, &path)) {
-            let Some(key) = &compiled.rule.changes.key else { continue };
+        for key in self.keys_for(authority, target) {
             let form = normalised_target(target, key);
             if !forms.iter().any(|known| *known == form) {
                 forms.push(form.into_owned());
             }
         }
         forms
+    }
+
+    /// What names, in keys, every URL that begins with this scheme, authority and beginning of a path and query: the
+    /// prefix itself; or, where it ends within a query that a rule may normalise, the URL of the path alone and all its
+    /// queries.
+    ///
+    /// A parameter that is left out or moved is not where the prefix has it: `/a?utm=1&b` may be stored as `/a?b`, and
+    /// `/a?utm` as `/a`. Better too much than too little.
+    pub fn prefix_forms(&self, scheme: &str, authority: &str, target: &str) -> SmallVec<[Scope; 2]> {
+        let prefix = |target: &str| Scope::Prefix([scheme, "://", authority, target].concat().into());
+        match target.find('?') {
+            Some(at) if !self.keys_for(authority, target).all(KeyRules::query_is_plain) => {
+                SmallVec::from_iter([Scope::url(scheme, authority, &target[..at]), prefix(&target[..=at])])
+            }
+            _ => SmallVec::from_iter([prefix(target)]),
+        }
+    }
+
+    /// Whether no rule that may apply to this URL puts fields or cookies into its key: then each of its [`Rules::forms`]
+    /// is one key, which can be built without a request.
+    pub fn has_plain_keys(&self, authority: &str, target: &str) -> bool {
+        self.keys_for(authority, target).all(|key| key.headers.is_empty() && key.cookies.is_empty())
+    }
+
+    /// What the rules that may apply to a URL, by host and path, say of its key.
+    fn keys_for<'a>(&'a self, authority: &'a str, target: &'a str) -> impl Iterator<Item = &'a KeyRules> {
+        let (host, path) = (Host::of(authority), comparable(target.split('?').next().unwrap_or_default()));
+        // Only a rule that says something of keys is asked whether it may apply: few do.
+        let with_key = self.all.iter().filter_map(|compiled| Some((compiled, compiled.rule.changes.key.as_ref()?)));
+        with_key.filter(move |(compiled, _)| compiled.may_match(host, &path)).map(|(_, key)| key)
     }
 
     fn matching(&self, method: &Method, host: Host<'_>, path: &str, headers: &HeaderMap) -> (RuleNumbers, Merged) {

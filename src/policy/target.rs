@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 const MAX_AUTHORITY: usize = 262;
 
 /// The longest path and query. RFC 9110 §4.1 asks for 8000 at least; keys are kept in memory, and longer ones serve nobody.
-const MAX_TARGET: usize = 16 << 10;
+pub(super) const MAX_TARGET: usize = 16 << 10;
 
 /// A host in lower case with its port, the scheme's default port left out. Hosts are short: no allocation.
 pub type Authority = SmallVec<[u8; 64]>;

@@ -294,6 +294,20 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_782_907_200_000);
 
     #[test]
+    fn moments_are_written_as_rfc_3339_has_them() {
+        let cases = [
+            (0, "1970-01-01T00:00:00.000Z", "the epoch"),
+            (784_111_777_120, "1994-11-06T08:49:37.120Z", "a date"),
+            (1_709_210_096_789, "2024-02-29T12:34:56.789Z", "a leap day"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z", "the last one"),
+            (u64::MAX, "9999-12-31T23:59:59.999Z", "and what is after it"),
+        ];
+        for (millis, want, why) in cases {
+            assert_eq!(format_rfc3339(Timestamp::from_millis(millis)), want, "{why}");
+        }
+    }
+
+    #[test]
     fn dates_are_read_in_three_forms_and_no_other() {
         let example = Some(784_111_777);
         let august = Some(2_544_400_878);

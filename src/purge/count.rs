@@ -59,7 +59,16 @@ impl Census {
     }
 }
 
-fn scan(ledger: &Ledger, memory: &Memory, names: &Names, most: usize) -> Matched {
+#[cfg(test)]
+impl Census {
+    /// Takes the turn, until what this gives is dropped.
+    pub(super) async fn occupy(&self) -> tokio::sync::OwnedSemaphorePermit {
+        Arc::clone(&self.turn).acquire_owned().await.expect("it is never closed")
+    }
+}
+
+/// Counts until `most` were looked at.
+pub(super) fn scan(ledger: &Ledger, memory: &Memory, names: &Names, most: usize) -> Matched {
     let mut matched = Matched::default();
     let mut looks = 0;
     for (_, stored) in memory.iter() {
@@ -81,7 +90,7 @@ fn is_there(entry: &Entry, ledger: &Ledger) -> bool {
 
 /// Many scopes, ordered so that a response is held against all of them in a few look-ups.
 #[derive(Debug, Default)]
-struct Names {
+pub(super) struct Names {
     everything: bool,
     hosts: HashSet<Box<str>>,
     /// In order; none begins with another one.
@@ -92,7 +101,7 @@ struct Names {
 }
 
 impl Names {
-    fn of(scopes: &[Scope]) -> Self {
+    pub(super) fn of(scopes: &[Scope]) -> Self {
         let mut names = Self::default();
         for scope in scopes.iter().cloned() {
             match scope {
@@ -111,7 +120,7 @@ impl Names {
     }
 
     /// Whether one of the scopes names a response with these labels: as [`Scope::names`].
-    fn name(&self, labels: &Labels) -> bool {
+    pub(super) fn name(&self, labels: &Labels) -> bool {
         self.everything
             || self.urls.contains(labels.url())
             || self.has_prefix(labels.url())

@@ -7,6 +7,8 @@ pub mod gate;
 mod history;
 mod metrics;
 pub mod order;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -221,3 +221,203 @@ impl<'a> Named<'a> {
         Order { scopes: self.scopes, keys, severity, dry_run: false, wait: Wait::Edge, who }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use serde_json::json;
+
+    use super::*;
+    use crate::policy::route::{Matcher, Rule};
+    use crate::policy::treatment::{Changes, Glob};
+
+    fn rules(key: Option<KeyRules>) -> Rules {
+        let changes = Changes { key, ..Changes::default() };
+        Rules::compile(vec![Rule { name: String::new(), line: 0, matcher: Matcher::default(), changes }], &[])
+    }
+
+    fn who() -> String {
+        "192.0.2.1 admin".to_owned()
+    }
+
+    fn ask(body: serde_json::Value) -> Result<Order, Refusal> {
+        Order::of(&serde_json::from_value(body).expect("it has the shape"), &rules(None), who())
+    }
+
+    fn fields(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    /// Scopes as text, one a line.
+    fn named(order: Result<Order, Refusal>) -> String {
+        let order = order.unwrap_or_else(|refusal| panic!("{refusal}"));
+        order.scopes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_body_names_scopes_of_every_kind() {
+        let cases = [
+            (json!({ "tags": ["a", "b,c"] }), "tag a\ntag b,c", "tags"),
+            (json!({ "urls": ["HTTP://A.test:80/x?y=1"] }), "url http://a.test/x?y=1", "as keys have it"),
+            (json!({ "files": ["https://a.test"] }), "url https://a.test/", "as Cloudflare's users write it"),
+            (
+                json!({ "files": [{ "url": "https://a.test/x", "headers": { "Origin": "https://b.test" } }] }),
+                "url https://a.test/x",
+                "and with fields, which do not count",
+            ),
+            (json!({ "prefixes": ["https://a.test/x/"] }), "prefix https://a.test/x/", "prefixes"),
+            (json!({ "hosts": ["A.test", "b.test:81"] }), "host a.test\nhost b.test:81", "hosts"),
+            (json!({ "everything": true }), "everything", "everything"),
+            (json!({ "purge_everything": true }), "everything", "as Cloudflare's users write it"),
+            (
+                json!({ "tags": ["t"], "hosts": ["h"], "urls": ["http://a/"], "prefixes": ["http://a/"] }),
+                "host h\nprefix http://a/\ntag t\nurl http://a/",
+                "all at once",
+            ),
+        ];
+        for (body, want, why) in cases {
+            assert_eq!(named(ask(body)), want, "{why}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_purged_is_refused_with_the_place_where_it_stands() {
+        let many = |count: usize| vec!["x"; count];
+        let cases = [
+            (json!({}), 400, "nothing is named", "empty"),
+            (json!({ "tags": [], "soft": true }), 400, "nothing is named", "an empty list"),
+            (json!({ "everything": false }), 400, "nothing is named", "not everything is nothing"),
+            (json!({ "tags": ["a", "b c"] }), 400, "tags[1]: ", "a space"),
+            (json!({ "tags": [""] }), 400, "tags[0]: ", "no tag"),
+            (json!({ "urls": ["http://a/", "http://a/b", "/c"] }), 400, "urls[2]: ", "not absolute"),
+            (json!({ "urls": [{ "url": "ftp://a/" }] }), 400, "urls[0]: ", "another scheme, in an object"),
+            (json!({ "prefixes": ["http://a"] }), 400, "prefixes[0]: ", "without the slash of the path"),
+            (json!({ "hosts": ["*.a"] }), 400, "hosts[0]: ", "a pattern"),
+            (json!({ "tags": many(1025) }), 413, "1025 tags", "too many"),
+            (json!({ "urls": many(1025) }), 413, "1025 urls", "too many, before one is looked at"),
+            (json!({ "prefixes": many(1025) }), 413, "1025 prefixes", "too many"),
+            (json!({ "hosts": many(1025) }), 413, "1025 hosts", "too many"),
+        ];
+        for (body, status, begins, why) in cases {
+            let refusal = ask(body).expect_err(why);
+            assert_eq!(refusal.status, status, "{why}");
+            assert!(refusal.reason.starts_with(begins) && refusal.reason.len() > begins.len(), "{why}: {refusal}");
+        }
+        assert!(ask(json!({ "tags": many(1024) })).is_ok(), "as many as may be");
+        let long = ask(json!({ "hosts": ["/".repeat(100_000)] })).expect_err("no host");
+        assert!(long.reason.len() <= MAX_REASON + '…'.len_utf8(), "a reason does not grow with what it quotes");
+    }
+
+    #[test]
+    fn a_body_says_how_it_is_to_be_done() {
+        let order = ask(json!({ "tags": ["a"], "soft": true, "dry_run": true, "wait": "all" })).expect("a purge");
+        assert_eq!((order.severity, order.dry_run, order.wait, order.who), (Severity::Soft, true, Wait::All, who()));
+        let order = ask(json!({ "tags": ["a"] })).expect("a purge");
+        assert_eq!((order.severity, order.dry_run, order.wait), (Severity::Hard, false, Wait::Edge));
+    }
+
+    #[test]
+    fn a_url_is_named_in_every_form_and_looked_up_where_keys_hold_nothing_else() {
+        let exclude = KeyRules { query_exclude: vec![Glob::new("utm_*")], ..KeyRules::default() };
+        let by_cookie = KeyRules { cookies: vec!["c".to_owned()], ..KeyRules::default() };
+        let by_header = KeyRules { headers: vec![HeaderName::from_static("x")], ..KeyRules::default() };
+        let cases = [
+            (None, json!({ "urls": ["http://a/?utm_x=1"] }), 1, Some(1), "no rule"),
+            (Some(exclude.clone()), json!({ "urls": ["http://a/?utm_x=1"] }), 2, Some(2), "raw and normalised"),
+            (Some(exclude), json!({ "urls": ["http://a/?utm_x=1", "http://a/"] }), 3, Some(2), "each key once"),
+            (Some(by_cookie), json!({ "urls": ["http://a/"] }), 1, None, "a cookie is in the key: a scan"),
+            (Some(by_header), json!({ "urls": ["http://a/"] }), 1, None, "a field is in the key: a scan"),
+            (None, json!({ "urls": ["http://a/"], "tags": ["t"] }), 2, None, "a tag: a scan"),
+            (None, json!({ "everything": true }), 1, None, "everything: a scan"),
+        ];
+        for (key, body, scopes, keys, why) in cases {
+            let request = serde_json::from_value(body).expect("it has the shape");
+            let order = Order::of(&request, &rules(key), who()).expect("a purge");
+            assert_eq!((order.scopes.len(), order.keys.map(|keys| keys.len())), (scopes, keys), "{why}");
+        }
+    }
+
+    #[test]
+    fn fields_name_tags_each_by_its_own_syntax() {
+        let names = ["surrogate-key", "cache-tag", "cache-groups"].map(HeaderName::from_static);
+        let cases: [(&[(&'static str, &'static str)], Option<Result<&str, u16>>, &str); 10] = [
+            (&[], None, "no such field"),
+            (&[("xkey", "a")], None, "not one of those configured"),
+            (&[("surrogate-key", "a b")], Some(Ok("tag a\ntag b")), "white space"),
+            (&[("surrogate-key", "a"), ("surrogate-key", "b")], Some(Ok("tag a\ntag b")), "two lines"),
+            (&[("cache-tag", "a b, c")], Some(Ok("tag a b\ntag c")), "commas"),
+            (&[("cache-groups", "\"a\", \"b c\"")], Some(Ok("tag a\ntag b c")), "a structured list"),
+            (&[("cache-tag", "c"), ("surrogate-key", "a")], Some(Ok("tag a\ntag c")), "two fields"),
+            (&[("surrogate-key", " ")], Some(Err(400)), "none named"),
+            (&[("cache-groups", "a b")], Some(Err(400)), "not a structured list"),
+            (&[("surrogate-key", "a"), ("soft-purge", "maybe")], Some(Err(400)), "of no severity"),
+        ];
+        for (lines, want, why) in cases {
+            let order = Order::of_fields(&fields(lines), &names, who());
+            let told =
+                order.map(|order| order.map(|order| named(Ok(order))).map_err(|refusal| refusal.status.as_u16()));
+            assert_eq!(told, want.map(|want| want.map(str::to_owned)), "{why}");
+        }
+    }
+
+    #[test]
+    fn fields_may_name_so_many_tags_and_so_long_ones() {
+        let names = [HeaderName::from_static("surrogate-key")];
+        let of = |value: String| {
+            let headers = [(names[0].clone(), HeaderValue::try_from(value).expect("a value"))].into_iter().collect();
+            let order = Order::of_fields(&headers, &names, who()).expect("the field is there");
+            order.map(|order| order.scopes.len()).map_err(|refusal| refusal.status.as_u16())
+        };
+        let cases = [
+            (vec!["t"; 1024].join(" "), Ok(1024), "as many as may be"),
+            (vec!["t"; 1025].join(" "), Err(413), "too many"),
+            ("t".repeat(1024), Ok(1), "as long as one may be"),
+            (format!("a {}", "t".repeat(1025)), Err(400), "too long, and not left out"),
+        ];
+        for (value, want, why) in cases {
+            assert_eq!(of(value), want, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_a_url_or_a_prefix() {
+        let cases = [
+            ("/a", Ok("url http://a.test/a"), "a URL"),
+            ("/a?", Ok("url http://a.test/a?"), "an empty query is a query"),
+            ("/a?q=*", Ok("url http://a.test/a?q=*"), "a star in the query is one"),
+            ("/a*b", Ok("url http://a.test/a*b"), "a star within the path is one"),
+            ("/a*", Ok("prefix http://a.test/a"), "a prefix"),
+            ("/a/*", Ok("prefix http://a.test/a/"), "below a folder"),
+            ("/*", Ok("prefix http://a.test/"), "everything of that host"),
+            ("/a*?b", Err(400), "neither"),
+        ];
+        for (target, want, why) in cases {
+            let order = Order::of_target(("http", "a.test", target), &HeaderMap::new(), &rules(None), who());
+            let told = order.map(|order| named(Ok(order))).map_err(|refusal| refusal.status.as_u16());
+            assert_eq!(told, want.map(str::to_owned), "{why}");
+        }
+    }
+
+    #[test]
+    fn fields_say_the_severity() {
+        use Severity::{Hard, Soft};
+        let cases: [(&[(&'static str, &'static str)], Option<Severity>, &str); 13] = [
+            (&[], Some(Hard), "nothing said"),
+            (&[("soft-purge", "1")], Some(Soft), "soft"),
+            (&[("fastly-soft-purge", "1")], Some(Soft), "as plug-ins send it"),
+            (&[("soft-purge", "True ")], Some(Soft), "letter case does not count"),
+            (&[("soft-purge", "0")], Some(Hard), "hard"),
+            (&[("fastly-soft-purge", "false")], Some(Hard), "hard"),
+            (&[("soft-purge", "1"), ("fastly-soft-purge", "true")], Some(Soft), "both, the same"),
+            (&[("soft-purge", "1"), ("fastly-soft-purge", "0")], None, "both, and they differ"),
+            (&[("soft-purge", "1"), ("soft-purge", "0")], None, "two lines that differ"),
+            (&[("soft-purge", "")], None, "empty"),
+            (&[("soft-purge", "yes")], None, "another word"),
+            (&[("soft-purge", "1, 1")], None, "a list"),
+            (&[("soft-purge", "10")], None, "another number"),
+        ];
+        for (lines, want, why) in cases {
+            assert_eq!(severity(&fields(lines)).ok(), want, "{why}");
+        }
+    }
+}
