@@ -43,7 +43,7 @@ fn no_order_of_events_brings_back_what_was_purged_or_loses_what_was_not() {
             (outcome, world.trace.join("\n"))
         });
         if let Err(violation) = outcome {
-            panic!("seed {seed}: {violation}\n\nhow it came about:\n{trace}");
+            panic!("how it came about:\n{trace}\n\nseed {seed}: {violation}");
         }
     }
     // What never comes about is not tested.
