@@ -213,7 +213,7 @@ impl Node {
             (false, true) => Readiness::Ready,
             (false, false) => Readiness::OriginsDown,
         };
-        Office::new(Arc::clone(&self.settings), registry, readiness)
+        Office::new(Arc::clone(&self.settings), Arc::clone(&self.shared), registry, readiness)
     }
 
     /// Ends what runs behind the clients' backs.

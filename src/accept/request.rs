@@ -5,18 +5,17 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, MAX_FORWARDS, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
-use smallvec::SmallVec;
 
 use super::trust::{self, Believed};
 use crate::client::Scheme;
 use crate::config::settings::Server;
-use crate::policy::hop;
 use crate::policy::target::{self, Authority};
+use crate::policy::{forwarding, hop};
 
 /// What we know of the connection that a request came over.
 #[derive(Debug, Clone, Copy)]
@@ -86,8 +85,7 @@ pub(crate) fn examine(head: &mut Parts, line: Line<'_>, server: &Server) -> Resu
 }
 
 fn check_method(method: &Method) -> Result<(), Turned> {
-    // CONNECT would make us a tunnel to anywhere; TRACE would show a script what we add for the origin's eyes.
-    if matches!(*method, Method::CONNECT | Method::TRACE) {
+    if !forwarding::is_let_in(method) {
         return Err(Turned::Away { status: StatusCode::METHOD_NOT_ALLOWED, reason: "the method is not allowed here" });
     }
     Ok(())
@@ -215,7 +213,7 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 
 /// Takes off what is about the client's connection. Of `TE` it is left whether trailers may come.
 fn clean(head: &mut Parts) {
-    let upgrade = upgrade(head);
+    let upgrade = head.extensions.get::<OnUpgrade>().and_then(|_| hop::upgrade(&head.headers));
     let takes_trailers = head.version == Version::HTTP_2 || takes_trailers(&head.headers);
     hop::strip(&mut head.headers);
     if takes_trailers {
@@ -233,34 +231,8 @@ fn clean(head: &mut Parts) {
         }
     }
     if head.version == Version::HTTP_2 {
-        join_cookies(&mut head.headers);
+        hop::join_cookies(&mut head.headers);
     }
-}
-
-/// The protocols that the client asks for, where the connection can become one. RFC 9110 §7.8.
-///
-/// Not with a body: nobody agrees where it would end. Not `h2c`: RFC 9113 took it back, and it smuggles past proxies.
-fn upgrade(head: &Parts) -> Option<SmallVec<[HeaderValue; 1]>> {
-    head.extensions.get::<OnUpgrade>()?;
-    let headers = &head.headers;
-    let mut options = headers.get_all(CONNECTION).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-    let has_option = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
-    let has_body = headers.contains_key(TRANSFER_ENCODING)
-        || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes().iter().any(|&byte| byte != b'0'));
-    let protocols: SmallVec<[HeaderValue; 1]> = headers.get_all(UPGRADE).iter().cloned().collect();
-    let mut listed = protocols.iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-    let has_h2c = listed.any(|protocol| protocol.trim_ascii().to_ascii_lowercase().starts_with(b"h2"));
-    (has_option && !has_body && !has_h2c && !protocols.is_empty()).then_some(protocols)
-}
-
-/// RFC 9113 §8.2.3: cookies may come in pieces, and must be one field before they reach anything but HTTP/2.
-fn join_cookies(headers: &mut HeaderMap) {
-    let pieces: SmallVec<[HeaderValue; 4]> = headers.get_all(COOKIE).iter().cloned().collect();
-    if pieces.len() < 2 {
-        return;
-    }
-    let joined = pieces.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(b"; ".as_slice());
-    headers.insert(COOKIE, HeaderValue::try_from(joined).expect("field values joined by a separator are one"));
 }
 
 #[cfg(test)]
@@ -441,7 +413,7 @@ mod tests {
             let lines = if version == V11 { &[("host", "a"), ("cookie", "a=1"), ("cookie", "b=2")] } else { lines };
             let mut head = head(version, "GET", if version == V2 { "http://a/" } else { "/" }, lines);
             examine(&mut head, line(), &server()).expect("the request is fine");
-            let found: Vec<&HeaderValue> = head.headers.get_all(COOKIE).iter().collect();
+            let found: Vec<&HeaderValue> = head.headers.get_all(http::header::COOKIE).iter().collect();
             assert_eq!(found, want, "{version:?}");
         }
     }

@@ -8,9 +8,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use http::header::FORWARDED;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
-use smallvec::SmallVec;
 
 use crate::client::Scheme;
+use crate::policy::forwarding;
 
 /// The longest request id that is taken over: it goes into logs and to the origin.
 const MAX_REQUEST_ID: usize = 128;
@@ -20,21 +20,7 @@ const MAX_CHAIN: usize = 64;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Fields that make some frameworks route or act by another URL or method than the one in the key, whoever sends
-/// them; and `Proxy`, which CGI programs take for their own setting (CVE-2016-5385).
-const NEVER: [HeaderName; 8] = [
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-original-uri"),
-    HeaderName::from_static("x-rewrite-url"),
-    HeaderName::from_static("x-override-url"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-method-override"),
-    HeaderName::from_static("proxy"),
-];
 
 /// What is believed of a request's sender.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,31 +44,15 @@ pub(crate) fn settle(headers: &mut HeaderMap, peer: IpAddr, connection: Scheme, 
             request_id: headers.get(X_REQUEST_ID).filter(|value| is_request_id(value)).cloned(),
         }
     } else {
-        drop_forwarding(headers);
+        forwarding::drop_untrusted(headers);
         Believed { address: peer, scheme: connection, request_id: None }
     };
-    // The id goes out from where it is kept; X-Real-IP says less than the chain that is extended.
-    headers.remove(X_REQUEST_ID);
-    headers.remove(X_REAL_IP);
-    drop_all(headers, |name| NEVER.iter().any(|never| never == name));
+    forwarding::drop_unwanted(headers);
     believed
 }
 
 fn is_request_id(value: &HeaderValue) -> bool {
     !value.is_empty() && value.len() <= MAX_REQUEST_ID && value.as_bytes().iter().all(u8::is_ascii_graphic)
-}
-
-fn drop_forwarding(headers: &mut HeaderMap) {
-    headers.remove(FORWARDED);
-    drop_all(headers, |name| name.as_str().starts_with("x-forwarded"));
-}
-
-/// Removes the fields of such names. Most requests have none: nothing is collected for them.
-fn drop_all(headers: &mut HeaderMap, is_unwanted: impl Fn(&HeaderName) -> bool) {
-    let unwanted: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| is_unwanted(name)).cloned().collect();
-    for name in unwanted {
-        headers.remove(name);
-    }
 }
 
 /// The rightmost address of the chain that is not one of our proxies; the last one believed where the chain breaks.

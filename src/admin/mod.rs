@@ -1,42 +1,43 @@
-//! The operator's listener: is the process alive, may it take traffic, what has it counted?
+//! The operator's listener: is it alive, what is stored, what was counted, what would be done; and purge this.
 //!
-//! It stays up while the public listeners drain, and is bounded like everything that listens.
+//! It stays up while the public listeners drain, and is bounded like everything that listens. A request passes the
+//! [`door`], finds its row in the [`table`], has its query ([`query`]) or its body ([`reading`]) read, and is answered
+//! by its page: [`purging`], [`looking`], [`counting`], [`asking`]; [`openapi`] describes them all.
 
-use std::convert::Infallible;
+mod asking;
+mod counting;
+mod door;
+mod listener;
+mod looking;
+mod openapi;
+mod purging;
+mod query;
+mod reading;
+mod reply;
+mod table;
+
+use std::error::Error;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::request::Parts;
+use http::{Request, StatusCode};
+use http_body::Body;
 use prometheus_client::registry::Registry;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Semaphore;
 
+pub use self::listener::serve;
+use self::purging::Asked;
+use self::query::Query;
+use self::reply::{Fault, Reply};
+use self::table::{Page, Route, View};
 use crate::config::settings::Settings;
-use crate::policy::token;
-
-/// Connections at once: an operator and a few scrapers; more wait in the kernel's queue.
-const CONNECTIONS: usize = 64;
-
-/// For a request's head, and between requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// For a connection as a whole: one that takes nothing must not keep its place. Scrapers connect again.
-const CONNECTION_TIMEOUT: Duration = Duration::from_mins(5);
-
-/// For a request's head, with its target.
-const HEAD_BYTES: usize = 16 << 10;
-
-/// How long accepting rests when it fails for want of descriptors.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
+use crate::serve::Shared;
+use crate::wire::purge::Purges;
 
 /// What the metrics are written in.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,8 +56,12 @@ pub enum Readiness {
 /// What the listener answers from.
 pub struct Office {
     settings: Arc<ArcSwap<Settings>>,
+    shared: Arc<Shared>,
     registry: Registry,
     readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+    started: Instant,
+    /// Held by whoever walks through what is stored.
+    turn: Arc<Semaphore>,
 }
 
 impl Office {
@@ -64,51 +69,93 @@ impl Office {
     /// loopback only.
     pub fn new(
         settings: Arc<ArcSwap<Settings>>,
+        shared: Arc<Shared>,
         registry: Registry,
         readiness: impl Fn() -> Readiness + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { settings, registry, readiness: Box::new(readiness) })
+        let (readiness, turn) = (Box::new(readiness), Arc::new(Semaphore::new(1)));
+        Arc::new(Self { settings, shared, registry, readiness, started: Instant::now(), turn })
     }
 
-    /// Answers one request; bodies are not looked at.
-    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        let path = request.uri().path();
-        let is_open = matches!(path, "/healthz" | "/readyz");
+    /// Answers one request of a client at this address.
+    async fn answer<B>(&self, request: Request<B>, peer: IpAddr) -> Reply
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (head, body) = request.into_parts();
+        self.page(&head, body, peer).await.unwrap_or_else(Fault::into_reply)
+    }
+
+    async fn page<B>(&self, head: &Parts, body: B, peer: IpAddr) -> Result<Reply, Fault>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (route, tag) = self.route(head)?;
+        let query = match route.parameters {
+            Some(known) => Query::read(head.uri.query(), known)?,
+            None => Query::default(),
+        };
+        match route.page {
+            Page::View(view) => self.view(view, &query).await,
+            Page::Purge(purge) => {
+                let body = reading::read(body).await?;
+                let asked = Asked { headers: &head.headers, body, who: format!("{peer} admin") };
+                purging::carry_out(self, asked.order(purge, tag, self)?).await
+            }
+        }
+    }
+
+    /// The row of the table that a request asks for, if it may, and what its path says of a tag.
+    fn route<'a>(&self, head: &'a Parts) -> Result<(&'static Route, &'a str), Fault> {
         let settings = self.settings.load();
         let token = &settings.admin.token;
-        if !is_open && !token.is_empty() && !token::is_carried(request.headers(), token) {
-            let mut refusal = json(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong");
-            refusal.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            return refusal;
+        let found: Vec<_> = table::fitting(head.uri.path()).collect();
+        if !found.iter().any(|(route, _)| route.is_open) {
+            door::admit(&head.headers, token)?;
         }
-        let page = match path {
-            "/healthz" => text(StatusCode::OK, "live\n"),
-            "/readyz" => self.ready(),
-            "/metrics" => self.metrics(),
-            _ => return json(StatusCode::NOT_FOUND, "there is nothing here"),
+        let Some((first, _)) = found.first() else {
+            return Err(Fault::new(
+                StatusCode::NOT_FOUND,
+                "there is nothing here: GET /openapi.json tells what there is",
+            ));
         };
-        if matches!(*request.method(), Method::GET | Method::HEAD) {
-            return page;
+        let found = found.iter().find(|(route, _)| route.page.takes(&head.method));
+        let (route, tag) = found.ok_or_else(|| Fault::method(first.page.methods()))?;
+        if matches!(route.page, Page::Purge(_)) {
+            door::guard_from_pages(&head.headers, token)?;
         }
-        let mut refusal = json(StatusCode::METHOD_NOT_ALLOWED, "this can only be read");
-        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        refusal
+        Ok((*route, *tag))
     }
 
-    fn ready(&self) -> Response<Full<Bytes>> {
+    async fn view(&self, view: View, query: &Query) -> Result<Reply, Fault> {
+        let ok = StatusCode::OK;
+        Ok(match view {
+            View::Live => reply::text(ok, "live\n"),
+            View::Ready => self.ready(),
+            View::Metrics => self.metrics()?,
+            View::Stats => reply::json(ok, &counting::stats(self)),
+            View::Objects => reply::json(ok, &looking::objects(self, query).await?),
+            View::Explain => reply::json(ok, &asking::explanation(self, query)?),
+            View::Purges => reply::json(ok, &Purges { purges: self.shared.purger.recent(query.limit()?) }),
+            View::OpenApi => reply::json(ok, openapi::document()),
+        })
+    }
+
+    fn ready(&self) -> Reply {
         match (self.readiness)() {
-            Readiness::Ready => text(StatusCode::OK, "ready\n"),
-            Readiness::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-            Readiness::OriginsDown => text(StatusCode::SERVICE_UNAVAILABLE, "every origin is down\n"),
+            Readiness::Ready => reply::text(StatusCode::OK, "ready\n"),
+            Readiness::Draining => reply::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            Readiness::OriginsDown => reply::text(StatusCode::SERVICE_UNAVAILABLE, "every origin is down\n"),
         }
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
+    fn metrics(&self) -> Result<Reply, Fault> {
         let mut page = String::new();
-        if prometheus_client::encoding::text::encode(&mut page, &self.registry).is_err() {
-            return json(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written");
-        }
-        respond(StatusCode::OK, OPENMETRICS, page)
+        let written = prometheus_client::encoding::text::encode(&mut page, &self.registry);
+        written.map_err(|_| Fault::internal("the metrics could not be written"))?;
+        Ok(reply::page(StatusCode::OK, OPENMETRICS, page))
     }
 }
 
@@ -119,68 +166,59 @@ impl fmt::Debug for Office {
     }
 }
 
-fn text(status: StatusCode, line: &'static str) -> Response<Full<Bytes>> {
-    respond(status, "text/plain; charset=utf-8", line)
-}
-
-fn json(status: StatusCode, reason: &str) -> Response<Full<Bytes>> {
-    let object = serde_json::json!({ "status": status.as_u16(), "reason": reason });
-    respond(status, "application/json", format!("{object}\n"))
-}
-
-fn respond(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// Answers operators until `stop`; then at once no more. Nothing of it runs on after this returns.
-pub async fn serve(listener: TcpListener, office: Arc<Office>, stop: CancellationToken) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(tokio::time::timeout(CONNECTION_TIMEOUT, talk(stream, Arc::clone(&office))));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "accepting an admin connection failed");
-                    tokio::time::sleep(ACCEPT_REST).await;
-                }
-            }
-        }
-    }
-    connections.shutdown().await;
-}
-
-async fn talk(stream: TcpStream, office: Arc<Office>) {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new());
-    builder.header_read_timeout(HEAD_TIMEOUT);
-    builder.max_header_size(HEAD_BYTES);
-    builder.max_buf_size(HEAD_BYTES);
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let answer = office.answer(&request);
-        async move { Ok::<_, Infallible>(answer) }
-    });
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(%error, "an admin connection broke off");
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
+    use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
+    use http_body_util::{BodyExt, Empty};
     use prometheus_client::metrics::counter::Counter;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::cache::flight::Flights;
+    use crate::cache::ledger::Ledger;
+    use crate::cache::memory::{Limits, Memory};
+    use crate::clock::Clock;
+    use crate::origin::{Context, Metrics, Origins};
+    use crate::policy::route::Rules;
+    use crate::purge::Purger;
+    use crate::purge::gate::Gate;
+    use crate::serve::Site;
+    use crate::telemetry::Telemetry;
 
-    fn office(token: &str, readiness: Readiness) -> Arc<Office> {
+    async fn shared() -> Arc<Shared> {
+        let (clock, ledger) = (Clock::System, Arc::new(Ledger::new()));
+        let memory = Arc::new(Memory::new(Limits { capacity: 1 << 20, max_object: 1 << 20, max_variants: 2 }));
+        let context = Context {
+            clock: clock.clone(),
+            metrics: Metrics::register(&mut Registry::default()),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let site = Site {
+            rules: Rules::compile(Vec::new(), &[]),
+            origins: Origins::start(&[], None, &context).await.expect("none to start"),
+            tag_headers: Vec::new(),
+            expose_hidden: false,
+            gate: Gate::default(),
+        };
+        Arc::new(Shared {
+            site: ArcSwap::from_pointee(site),
+            purger: Arc::new(Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), "node".into())),
+            memory,
+            ledger,
+            flights: Arc::new(Flights::new()),
+            clock,
+            telemetry: Telemetry::silent(),
+            metrics: crate::serve::Metrics::register(&mut Registry::default()),
+            tasks: TaskTracker::new(),
+            tunnels: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        })
+    }
+
+    /// An office in front of nothing.
+    pub(super) async fn office(token: &str, readiness: Readiness) -> Arc<Office> {
         let mut registry = Registry::default();
         let counter = Counter::<u64>::default();
         counter.inc();
@@ -188,39 +226,41 @@ mod tests {
         let url = crate::config::parse_origin_url("http://127.0.0.1:3000").expect("a URL");
         let mut settings = crate::config::from_origin(url);
         token.clone_into(&mut settings.admin.token);
-        Office::new(Arc::new(ArcSwap::from_pointee(settings)), registry, move || readiness)
+        Office::new(Arc::new(ArcSwap::from_pointee(settings)), shared().await, registry, move || readiness)
     }
 
-    fn ask(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<()> {
+    fn ask(method: &str, path: &str, fields: &[(&str, &str)]) -> Request<Empty<Bytes>> {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        request.body(()).expect("a request")
+        request.body(Empty::new()).expect("a request")
     }
 
-    #[test]
-    fn each_page_has_its_status() {
+    #[tokio::test]
+    async fn each_page_has_its_status() {
         use Readiness::{Draining, OriginsDown, Ready};
         let bearer = [("authorization", "Bearer s3cret")];
-        let cases: [(&str, Readiness, Request<()>, u16, &str); 14] = [
+        let cases = [
             ("", Ready, ask("GET", "/healthz", &[]), 200, "live"),
             ("", Draining, ask("GET", "/healthz", &[]), 200, "live while draining"),
             ("", Ready, ask("GET", "/readyz", &[]), 200, "ready"),
             ("", Draining, ask("GET", "/readyz", &[]), 503, "no traffic while draining"),
-            ("", OriginsDown, ask("GET", "/readyz", &[]), 503, "nobody to ask"),
+            ("", OriginsDown, ask("GET", "/readyz?from=balancer", &[]), 503, "nobody to ask"),
             ("", Ready, ask("HEAD", "/metrics", &[]), 200, "HEAD as GET"),
             ("", Ready, ask("POST", "/metrics", &[]), 405, "read only"),
+            ("", Ready, ask("GET", "/purge", &[]), 405, "write only"),
             ("", Ready, ask("GET", "/nothing", &[]), 404, "no such page"),
             ("s3cret", Ready, ask("GET", "/healthz", &[]), 200, "open for load balancers"),
             ("s3cret", Ready, ask("GET", "/readyz", &[]), 200, "open for load balancers"),
             ("s3cret", Ready, ask("GET", "/metrics", &[]), 401, "no token"),
             ("s3cret", Ready, ask("GET", "/nothing", &[]), 401, "what exists is not told either"),
+            ("s3cret", Ready, ask("DELETE", "/purge", &[]), 401, "nor by which method"),
             ("s3cret", Ready, ask("GET", "/metrics", &bearer), 200, "the token"),
             ("s3cret", Ready, ask("GET", "/metrics", &[("fastly-key", "s3cret")]), 200, "the other way to carry it"),
         ];
         for (token, readiness, request, want, why) in cases {
-            let answer = office(token, readiness).answer(&request);
+            let answer = office(token, readiness).await.answer(request, [127, 0, 0, 1].into()).await;
             assert_eq!(answer.status(), want, "{why}");
             assert_eq!(answer.headers().contains_key(WWW_AUTHENTICATE), want == 401, "{why}");
             assert_eq!(answer.headers().contains_key(ALLOW), want == 405, "{why}");
@@ -229,28 +269,11 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_are_openmetrics() {
-        let answer = office("", Readiness::Ready).answer(&ask("GET", "/metrics", &[]));
+        let office = office("", Readiness::Ready).await;
+        let answer = office.answer(ask("GET", "/metrics", &[]), [127, 0, 0, 1].into()).await;
         assert_eq!(answer.headers()[CONTENT_TYPE], OPENMETRICS);
         let page = answer.into_body().collect().await.expect("a body").to_bytes();
         let page = std::str::from_utf8(&page).expect("text");
         assert!(page.contains("larder_tests_total 1\n") && page.ends_with("# EOF\n"), "{page}");
-    }
-
-    #[tokio::test]
-    async fn it_answers_over_a_socket_and_ends_when_told() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, office("", Readiness::Ready), stop.clone()));
-        let mut socket = TcpStream::connect(address).await.expect("it listens");
-        socket.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.expect("written");
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).await.expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("ready\n"), "{answer}");
-        let mut idle = TcpStream::connect(address).await.expect("it listens");
-        stop.cancel();
-        task.await.expect("it ends");
-        let _ = idle.read_to_end(&mut Vec::new()).await;
-        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
     }
 }

@@ -109,6 +109,13 @@ impl<F> Flights<F> {
         Seat::Leader(Lead { flights: Arc::clone(self), key: key.clone(), flight })
     }
 
+    /// Whether a request would join a flight for `key` now.
+    pub fn may_board(&self, key: &Key, mut may_join: impl FnMut(Stamp, &Landing<F>) -> bool) -> bool {
+        let shard = self.shard(key);
+        let flights = shard.get(key).map(SmallVec::as_slice).unwrap_or_default();
+        flights.iter().any(|flight| may_join(flight.stamp, &flight.landing.borrow()))
+    }
+
     /// Flights under way.
     pub fn len(&self) -> usize {
         let lock = |shard: &'_ Mutex<Shard<F>>| -> usize {

@@ -8,6 +8,7 @@ use moka::sync::Cache;
 
 use super::entry::Entry;
 use crate::policy::key::Key;
+use crate::policy::outcome::Detail;
 use crate::policy::reuse::Standing;
 use crate::policy::time::Timestamp;
 
@@ -39,29 +40,54 @@ pub struct Variants {
     marks: Marks,
 }
 
-/// Until when requests do not queue for a key, since an answer could not be shared (hit-for-miss).
+/// For whom an answer could not be shared when it last came (hit-for-miss). What has ended is kept to tell of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Marks {
-    /// Nobody does.
-    pub everybody: Timestamp,
-    /// Those with `Authorization` do not.
-    pub authorized: Timestamp,
+    /// Anybody.
+    pub everybody: Option<Mark>,
+    /// Those with `Authorization`.
+    pub authorized: Option<Mark>,
+}
+
+/// An answer that could not be shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Until when requests do not queue.
+    pub until: Timestamp,
+    /// Why it was not stored, or was stale as it came.
+    pub why: Detail,
 }
 
 impl Marks {
     /// Nobody queues until then.
-    pub fn for_everybody(until: Timestamp) -> Self {
-        Self { everybody: until, ..Self::default() }
+    pub fn for_everybody(until: Timestamp, why: Detail) -> Self {
+        Self { everybody: Some(Mark { until, why }), authorized: None }
     }
 
     /// Those with `Authorization` do not queue until then.
-    pub fn for_authorized(until: Timestamp) -> Self {
-        Self { authorized: until, ..Self::default() }
+    pub fn for_authorized(until: Timestamp, why: Detail) -> Self {
+        Self { authorized: Some(Mark { until, why }), everybody: None }
+    }
+
+    /// The mark that concerns such a request: the one that reaches furthest.
+    pub fn of(&self, is_authorized: bool) -> Option<Mark> {
+        furthest(self.everybody, self.authorized.filter(|_| is_authorized))
     }
 
     /// Both, each as far as it reaches.
     fn and(self, other: Self) -> Self {
-        Self { everybody: self.everybody.max(other.everybody), authorized: self.authorized.max(other.authorized) }
+        Self {
+            everybody: furthest(other.everybody, self.everybody),
+            authorized: furthest(other.authorized, self.authorized),
+        }
+    }
+}
+
+/// The one that ends last; of two that end together the first.
+fn furthest(one: Option<Mark>, other: Option<Mark>) -> Option<Mark> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other.until > one.until { other } else { one }),
+        (one, other) => one.or(other),
     }
 }
 
@@ -73,7 +99,12 @@ impl Variants {
 
     /// Whether an answer for this key could not be shared a moment ago, with requests like this one.
     pub fn is_unshareable(&self, is_authorized: bool, now: Timestamp) -> bool {
-        now < self.marks.everybody || (is_authorized && now < self.marks.authorized)
+        self.marks.of(is_authorized).is_some_and(|mark| now < mark.until)
+    }
+
+    /// For whom an answer could not be shared when it last came.
+    pub fn marks(&self) -> Marks {
+        self.marks
     }
 
     fn weight(&self) -> u64 {
@@ -135,7 +166,7 @@ impl Memory {
         Self { cache, limits, in_flight: AtomicU64::new(0), uncounted: AtomicU64::new(0), evicted }
     }
 
-    /// What is stored under a key.
+    /// What is stored under a key. Moka counts it as a use: it has no other way to look one key up.
     pub fn get(&self, key: &[u8]) -> Option<Arc<Variants>> {
         self.cache.get(key)
     }
@@ -453,7 +484,7 @@ mod tests {
         let (memory, key) = (memory(1 << 20), key("/"));
         memory.put(&key, entry("en", "en", None), None);
         let later = NOW.plus(Duration::from_secs(5));
-        memory.mark_unshareable(&key, Marks::for_authorized(later));
+        memory.mark_unshareable(&key, Marks::for_authorized(later, Detail::Authorization));
         let stored = memory.get(key.as_bytes()).expect("stored");
         assert!(stored.is_unshareable(true, NOW) && !stored.is_unshareable(true, later));
         assert!(!stored.is_unshareable(false, NOW), "it is about those with Authorization");

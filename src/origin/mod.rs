@@ -177,6 +177,11 @@ impl Origins {
         self.upstream(origin).is_up()
     }
 
+    /// Each origin's name, and whether it has an address that may be asked, in the order of the file.
+    pub fn states(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.0.iter().map(|running| (&*running.upstream.name, running.upstream.is_up()))
+    }
+
     /// Whether any origin is up.
     pub fn any_up(&self) -> bool {
         self.0.iter().any(|running| running.upstream.is_up())

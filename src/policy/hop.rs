@@ -32,6 +32,35 @@ pub fn names_protected_field(headers: &HeaderMap) -> bool {
     named(headers).any(|name| is_end_to_end(&name))
 }
 
+/// The protocols that a request asks its connection to become. RFC 9110 §7.8.
+///
+/// Not with a body: nobody agrees where it would end. Not `h2c`: RFC 9113 took it back, and it smuggles past proxies.
+pub fn upgrade(headers: &HeaderMap) -> Option<SmallVec<[HeaderValue; 1]>> {
+    let mut options =
+        headers.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let has_option = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    let protocols: SmallVec<[HeaderValue; 1]> = headers.get_all(header::UPGRADE).iter().cloned().collect();
+    let mut listed = protocols.iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let has_h2c = listed.any(|protocol| protocol.trim_ascii().to_ascii_lowercase().starts_with(b"h2"));
+    (has_option && !announces_body(headers) && !has_h2c && !protocols.is_empty()).then_some(protocols)
+}
+
+/// Whether a body follows the head. RFC 9112 §6.3.
+pub fn announces_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes().iter().any(|&byte| byte != b'0'))
+}
+
+/// RFC 9113 §8.2.3: cookies may come in pieces, and must be one field before they reach anything but HTTP/2.
+pub fn join_cookies(headers: &mut HeaderMap) {
+    let pieces: SmallVec<[HeaderValue; 4]> = headers.get_all(header::COOKIE).iter().cloned().collect();
+    if pieces.len() < 2 {
+        return;
+    }
+    let joined = pieces.iter().map(HeaderValue::as_bytes).collect::<Vec<_>>().join(b"; ".as_slice());
+    headers.insert(header::COOKIE, HeaderValue::try_from(joined).expect("field values joined by a separator are one"));
+}
+
 /// Whether a field is about one connection (or one proxy) by definition.
 ///
 /// RFC 9110 §7.6.1, and RFC 9111 §3.1 for the `Proxy-` fields.

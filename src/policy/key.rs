@@ -40,6 +40,11 @@ impl Key {
         &self.0
     }
 
+    /// Its parts; `None` where the bytes are none of a key of this layout.
+    pub fn parts(&self) -> Option<Parts> {
+        Parts::of(&self.0)
+    }
+
     /// Takes bytes that [`Key::as_bytes`] gave, on this node or another one.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self(Arc::from(bytes))
@@ -106,6 +111,69 @@ impl KeyBuffer {
         self.0.push(part as u8);
         self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
         self.0.extend_from_slice(bytes);
+    }
+}
+
+/// What a key tells of the requests that have it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// `http` or `https`.
+    pub scheme: String,
+    /// Host, and port where it is not the scheme's.
+    pub authority: String,
+    /// Path and query, as far as they count.
+    pub target: String,
+    /// Request fields that count; `None`: the request does not have it.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Cookies that count, with all their values.
+    pub cookies: Vec<(String, Vec<Vec<u8>>)>,
+}
+
+impl Parts {
+    fn of(key: &[u8]) -> Option<Self> {
+        let mut rest = key.strip_prefix(DOMAIN)?;
+        let mut parts = Self::default();
+        let mut is_cookie = false;
+        while let Some((&part, more)) = rest.split_first() {
+            let (length, more) = more.split_first_chunk::<8>()?;
+            let (bytes, more) = more.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
+            rest = more;
+            let text = || String::from_utf8(bytes.to_vec()).ok();
+            match part {
+                part if part == Part::Scheme as u8 => parts.scheme = text()?,
+                part if part == Part::Authority as u8 => parts.authority = text()?,
+                part if part == Part::Target as u8 => parts.target = text()?,
+                part if part == Part::HeaderName as u8 => parts.headers.push((text()?, None)),
+                part if part == Part::CookieName as u8 => {
+                    is_cookie = true;
+                    parts.cookies.push((text()?, Vec::new()));
+                }
+                part if part == Part::Value as u8 && is_cookie => parts.cookies.last_mut()?.1.push(bytes.to_vec()),
+                part if part == Part::Value as u8 => parts.headers.last_mut()?.1 = Some(bytes.to_vec()),
+                _ => return None,
+            }
+        }
+        Some(parts)
+    }
+
+    /// Fields that a request with these parts has, as far as they count.
+    pub fn to_headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let value = value.as_ref().and_then(|value| header::HeaderValue::from_bytes(value).ok());
+            if let (Ok(name), Some(value)) = (header::HeaderName::from_bytes(name.as_bytes()), value) {
+                headers.append(name, value);
+            }
+        }
+        for (name, values) in &self.cookies {
+            for value in values {
+                let pair = [name.as_bytes(), b"=", value].concat();
+                if let Ok(pair) = header::HeaderValue::from_bytes(&pair) {
+                    headers.append(header::COOKIE, pair);
+                }
+            }
+        }
+        headers
     }
 }
 

@@ -165,6 +165,46 @@ impl Detail {
             Self::InternalError => "internal-error",
         }
     }
+
+    /// The rule that decides: of an RFC, or the key of `proxy.toml`.
+    pub const fn clause(self) -> &'static str {
+        match self {
+            Self::NotStored => "RFC 9111 §4 (the presented target URI matches no stored response)",
+            Self::NoVariant => "RFC 9111 §4.1 (Vary)",
+            Self::Expired => "RFC 9111 §4.2 (freshness), §4.3 (validation)",
+            Self::NoCache => "RFC 9111 §5.2.2.4 (no-cache)",
+            Self::ClientNoCache => "RFC 9111 §5.2.1 (request directives), rules.client_cache_control",
+            Self::SoftPurged => "a soft purge; RFC 9111 §4.2.4 (serving stale)",
+            Self::Purged => "a purge; RFC 9111 §4.4 (invalidation)",
+            Self::Partial => "RFC 9111 §3.3 (incomplete responses)",
+            Self::StaleWhileRevalidate => "RFC 5861 §3, rules.stale_while_revalidate",
+            Self::StaleIfError => "RFC 5861 §4, rules.stale_if_error",
+            Self::MaxStale => "RFC 9111 §5.2.1.2 (max-stale), rules.client_cache_control",
+            Self::RulePass | Self::RuleDeny => "rules.action",
+            Self::Method => "RFC 9110 §9.2.3 (methods and caching)",
+            Self::RequestBody => "RFC 9110 §9.3.1 (content in a GET has no defined meaning)",
+            Self::Range => "RFC 9110 §14.4 (Content-Range)",
+            Self::Upgrade => "RFC 9110 §7.8 (Upgrade)",
+            Self::HitForMiss => "RFC 9111 §4 (collapsed requests), rules.collapse",
+            Self::NoStore => "RFC 9111 §5.2.2.5 (no-store), rules.override",
+            Self::Private => "RFC 9111 §5.2.2.7 (private), rules.override",
+            Self::SetCookie => "RFC 9111 §7.3 (Set-Cookie), rules.override",
+            Self::Authorization => "RFC 9111 §3.5 (Authorization), rules.override",
+            Self::VaryStar => "RFC 9110 §12.5.5 (Vary: *)",
+            Self::NoLifetime => "RFC 9111 §4.2.1 (freshness lifetime)",
+            Self::Status => "RFC 9111 §3 (which statuses may be stored), rules.ttl_by_status",
+            Self::TooLarge => "memory.max_object",
+            Self::OddRequest => "RFC 9111 §7.1 (cache poisoning)",
+            Self::ClientNoStore => "RFC 9111 §5.2.1.5 (no-store), rules.client_cache_control",
+            Self::OnlyIfCached => "RFC 9111 §5.2.1.7 (only-if-cached)",
+            Self::Purge => "a PURGE request",
+            Self::PurgeDenied => "purge.allow, admin.token",
+            Self::NoOrigin => "origins.hosts, rules.origin",
+            Self::OriginError => "RFC 9110 §15.6.3 (bad gateway)",
+            Self::BadRequest => "RFC 9112 §3 (request line), RFC 9110 §7",
+            Self::InternalError => "RFC 9110 §15.6.1 (internal server error)",
+        }
+    }
 }
 
 /// Why the request went forward to the origin. RFC 9211 §2.2.

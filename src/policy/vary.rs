@@ -12,6 +12,12 @@ const WRITTEN_PER_CLIENT: [&str; 3] = ["forwarded", "x-forwarded-for", "x-reques
 /// would compare all of them.
 const MAX_NAMES: usize = 32;
 
+/// What stands between a member and its weight, two bytes, in a normal form.
+const WEIGHT: &[u8] = b";q=";
+
+/// The greatest value of the first byte of a weight: thousandths, 1000 at most.
+const MOST_OF_WEIGHT: u8 = 3;
+
 /// A value in its normal form. Most fit without an allocation.
 type Normal = SmallVec<[u8; 128]>;
 
@@ -75,12 +81,28 @@ impl Selecting {
     pub fn matches(&self, request: &HeaderMap, stored_response: &HeaderMap) -> bool {
         match self {
             Self::Any => true,
-            Self::Fields(fields) => fields.iter().all(|(name, stored)| {
-                let given = normal_form(request, name);
-                given.as_deref() == stored.as_deref()
-                    || (*name == header::ACCEPT_LANGUAGE && is_in_first_choice(request, stored_response))
-            }),
+            Self::Fields(fields) => fields.iter().all(|(name, stored)| fits(name, stored, request, stored_response)),
         }
+    }
+
+    /// The fields and their values, to be read or to be sent again: one that is sent so selects the same response.
+    /// `None`: the request did not have the field.
+    pub fn values(&self) -> impl Iterator<Item = (&HeaderName, Option<Vec<u8>>)> {
+        let fields = match self {
+            Self::Any => &[],
+            Self::Fields(fields) => &**fields,
+        };
+        fields.iter().map(|(name, value)| (name, value.as_deref().map(|value| written(name, value))))
+    }
+
+    /// The fields that keep `request` from being served from the stored response that this belongs to.
+    pub fn differing<'a>(&'a self, request: &HeaderMap, stored_response: &HeaderMap) -> Vec<&'a HeaderName> {
+        let fields = match self {
+            Self::Any => &[],
+            Self::Fields(fields) => &**fields,
+        };
+        let differs = |field: &&(HeaderName, SelectingValue)| !fits(&field.0, &field.1, request, stored_response);
+        fields.iter().filter(differs).map(|(name, _)| name).collect()
     }
 
     /// The bytes that it takes besides its own size: what a cache has to count.
@@ -97,6 +119,11 @@ impl Selecting {
                 .sum(),
         }
     }
+}
+
+fn fits(name: &HeaderName, stored: &SelectingValue, request: &HeaderMap, stored_response: &HeaderMap) -> bool {
+    normal_form(request, name).as_deref() == stored.as_deref()
+        || (*name == header::ACCEPT_LANGUAGE && is_in_first_choice(request, stored_response))
 }
 
 /// Replaces request fields by the one of the allowed values that the client wants most, so that `Vary` finds few
@@ -144,11 +171,15 @@ fn normal_form(request: &HeaderMap, name: &HeaderName) -> Option<Normal> {
     if !request.contains_key(name) {
         return None;
     }
-    let weighted = *name == header::ACCEPT_LANGUAGE || *name == header::ACCEPT_ENCODING;
-    match weighted.then(|| preference::parse(request, name)).flatten() {
+    match is_weighted(name).then(|| preference::parse(request, name)).flatten() {
         Some(preferences) => Some(in_order(preferences)),
         None => Some(respaced(request, name)),
     }
+}
+
+/// Whether the members of a field have weights, and their order means nothing.
+fn is_weighted(name: &HeaderName) -> bool {
+    *name == header::ACCEPT_LANGUAGE || *name == header::ACCEPT_ENCODING
 }
 
 /// Members by weight, the highest first, then by name; in lower case; each once.
@@ -160,11 +191,32 @@ fn in_order(mut preferences: Preferences<'_>) -> Normal {
     let mut normal = Normal::new();
     for preference in &preferences {
         normal.extend(lower_case(preference));
-        normal.extend_from_slice(b";q=");
+        normal.extend_from_slice(WEIGHT);
         normal.extend(preference.weight.to_be_bytes());
         normal.push(b',');
     }
     normal
+}
+
+/// A value as a field has it. A normal form with weights holds a byte that no field does: the first of a weight.
+fn written(name: &HeaderName, normal: &[u8]) -> Vec<u8> {
+    let is_weighted = is_weighted(name) && normal.iter().any(|&byte| byte <= MOST_OF_WEIGHT);
+    if !is_weighted {
+        return normal.to_vec();
+    }
+    let mut members: Vec<Vec<u8>> = Vec::new();
+    let mut rest = normal;
+    while let Some(at) = memchr::memmem::find(rest, WEIGHT) {
+        let (range, after) = (&rest[..at], &rest[at + WEIGHT.len()..]);
+        let [high, low, after @ ..] = after else { break };
+        let weight = u16::from_be_bytes([*high, *low]);
+        members.push(match weight {
+            1000 => range.to_vec(),
+            weight => [range, format!(";q=0.{weight:03}").as_bytes()].concat(),
+        });
+        rest = after.strip_prefix(b",").unwrap_or(after);
+    }
+    members.join(b", ".as_slice())
 }
 
 fn lower_case<'a>(preference: &Preference<'a>) -> impl Iterator<Item = u8> + use<'a> {

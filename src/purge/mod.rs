@@ -118,6 +118,11 @@ impl Purger {
         Nodes { acked: vec![self.node.to_string()], lagging: Vec::new() }
     }
 
+    /// What this node is called in receipts.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// Recent purges, the latest first.
     pub fn recent(&self, limit: usize) -> Vec<PurgeRecord> {
         self.history.recent(limit)

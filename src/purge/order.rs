@@ -6,7 +6,7 @@ use crate::policy::key::{Key, KeyBuffer};
 use crate::policy::naming::{self, Fault};
 use crate::policy::route::Rules;
 use crate::policy::scope::{Scope, Severity};
-use crate::policy::tag_fields;
+use crate::policy::tag_fields::{self, MAX_TAG};
 use crate::policy::treatment::KeyRules;
 use crate::wire::purge::{PurgeRequest, UrlItem, Wait};
 
@@ -113,6 +113,9 @@ impl Order {
         tag_headers.iter().any(|name| headers.contains_key(name)).then(|| {
             let mut scopes = Vec::new();
             for name in tag_headers {
+                if has_long_tag(headers, name) {
+                    return Err(Refusal::bad(format!("{name} names a tag of more than {MAX_TAG} bytes")));
+                }
                 scopes.extend(tag_fields::in_field(headers, name).into_iter().map(Scope::Tag));
             }
             if scopes.is_empty() {
@@ -176,6 +179,13 @@ pub fn severity(headers: &HeaderMap) -> Result<Severity, Refusal> {
     Ok(said.unwrap_or(Severity::Hard))
 }
 
+/// Whether a field holds a tag that no response carries: it was left out there.
+fn has_long_tag(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let lines = headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
+    let mut words = lines.flat_map(|line| line.split(|byte| matches!(byte, b' ' | b'\t' | b',' | b'"')));
+    words.any(|word| word.len() > MAX_TAG)
+}
+
 /// Reads each name of a list; an error says which one is none.
 fn each<T>(what: &str, names: &[T], mut read: impl FnMut(&T) -> Result<(), Fault>) -> Result<(), Refusal> {
     for (index, name) in names.iter().enumerate() {
@@ -205,12 +215,12 @@ impl<'a> Named<'a> {
             self.keys.push(KeyBuffer::of(scheme, authority, &form, &none, &plain).to_key());
             self.scopes.push(Scope::url(scheme, authority, &form));
         }
-        let mut keys = self.rules.iter().filter_map(|rule| rule.changes.key.as_ref());
-        self.has_odd_keys |= keys.any(|key| !key.headers.is_empty() || !key.cookies.is_empty());
+        self.has_odd_keys |= !self.rules.has_plain_keys(authority, target);
     }
 
+    /// What begins so, in the scopes that name it in keys.
     fn prefix(&mut self, scheme: &str, authority: &str, target: &str) {
-        self.scopes.push(Scope::Prefix([scheme, "://", authority, target].concat().into()));
+        self.scopes.extend(self.rules.prefix_forms(scheme, authority, target));
     }
 
     fn order(mut self, severity: Severity, who: String) -> Order {
@@ -230,6 +240,8 @@ mod tests {
     use super::*;
     use crate::policy::route::{Matcher, Rule};
     use crate::policy::treatment::{Changes, Glob};
+
+    type Fields = &'static [(&'static str, &'static str)];
 
     fn rules(key: Option<KeyRules>) -> Rules {
         let changes = Changes { key, ..Changes::default() };
@@ -340,7 +352,7 @@ mod tests {
     #[test]
     fn fields_name_tags_each_by_its_own_syntax() {
         let names = ["surrogate-key", "cache-tag", "cache-groups"].map(HeaderName::from_static);
-        let cases: [(&[(&'static str, &'static str)], Option<Result<&str, u16>>, &str); 10] = [
+        let cases: [(Fields, Option<Result<&str, u16>>, &str); 10] = [
             (&[], None, "no such field"),
             (&[("xkey", "a")], None, "not one of those configured"),
             (&[("surrogate-key", "a b")], Some(Ok("tag a\ntag b")), "white space"),
@@ -401,7 +413,7 @@ mod tests {
     #[test]
     fn fields_say_the_severity() {
         use Severity::{Hard, Soft};
-        let cases: [(&[(&'static str, &'static str)], Option<Severity>, &str); 13] = [
+        let cases: [(Fields, Option<Severity>, &str); 13] = [
             (&[], Some(Hard), "nothing said"),
             (&[("soft-purge", "1")], Some(Soft), "soft"),
             (&[("fastly-soft-purge", "1")], Some(Soft), "as plug-ins send it"),

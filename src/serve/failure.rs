@@ -23,6 +23,16 @@ impl Failure {
         Self { status, proxy_status, reason }
     }
 
+    /// The status that the client gets.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// One sentence for the client.
+    pub(super) fn reason(&self) -> &'static str {
+        self.reason
+    }
+
     /// A rule denies it.
     pub(super) fn denied() -> Self {
         Self::new(StatusCode::FORBIDDEN, "http_request_denied", "A rule denies this request.")

@@ -253,7 +253,7 @@ impl Fill {
         match self.judgement.admit(&answer) {
             Ok((head, part)) => self.stream(head, part, answer, Vec::new(), reply).await,
             Err(why) => {
-                self.learn(reuse::lesson(answer.status, why), answer.status);
+                self.learn(reuse::lesson(answer.status, why), why, answer.status);
                 let known = self.need.why == Detail::HitForMiss;
                 self.through(answer, if known { Detail::HitForMiss } else { why }, reply);
             }
@@ -261,7 +261,7 @@ impl Fill {
     }
 
     /// Remembers for whom it is no use to queue for this URL.
-    fn learn(&self, lesson: Lesson, status: StatusCode) {
+    fn learn(&self, lesson: Lesson, why: Detail, status: StatusCode) {
         // What answers one request's range or condition says nothing of the others.
         let is_of_one = matches!(
             status,
@@ -272,8 +272,8 @@ impl Fill {
         }
         let until = self.shared().clock.now().plus(UNSHAREABLE_FOR);
         let marks = match lesson {
-            Lesson::Everybody => Marks::for_everybody(until),
-            Lesson::Authorized => Marks::for_authorized(until),
+            Lesson::Everybody => Marks::for_everybody(until, why),
+            Lesson::Authorized => Marks::for_authorized(until, why),
             Lesson::Nobody => return,
         };
         self.shared().memory.mark_unshareable(&self.inquiry().key, marks);
@@ -283,7 +283,7 @@ impl Fill {
     /// queues for it.
     fn learn_of_staleness(&self, shareable: bool) {
         if !shareable && self.need.stored.is_some() {
-            self.learn(Lesson::Everybody, StatusCode::OK);
+            self.learn(Lesson::Everybody, Detail::Expired, StatusCode::OK);
         }
     }
 

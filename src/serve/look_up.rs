@@ -7,11 +7,11 @@ use http::header::AUTHORIZATION;
 
 use super::Shared;
 use crate::cache::entry::Entry;
+use crate::cache::ledger::Ledger;
 use crate::cache::memory::Variants;
 use crate::policy::directives::RequestDirectives;
 use crate::policy::outcome::{Detail, Forward, Outcome};
 use crate::policy::reuse::{self, Standing, Verdict};
-use crate::policy::treatment::Treatment;
 use crate::respond::stored::{self, Asked};
 
 /// What a look-up came to.
@@ -64,12 +64,50 @@ impl Need {
 
 /// Looks `key` up for a request; `directives` are the client's, where a rule honours them.
 pub(super) fn look_up(shared: &Shared, key: &[u8], asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
-    let Some(variants) = shared.memory.get(key) else { return Found::Needed(Need::nothing_stored()) };
-    choose(shared, &variants, asked, directives)
+    let variants = shared.memory.get(key);
+    let mut found = choose(&shared.ledger, variants.as_deref(), asked, directives);
+    if variants.is_some_and(|variants| variants.entries().len() > 1)
+        && let Some(entry) = found.entry()
+    {
+        entry.used(asked.now);
+    }
+    if let Found::Usable(usable) = &mut found {
+        usable.refresh |= may_refresh_early(&usable.entry, asked)
+            && reuse::refresh_early(&usable.entry.head.freshness, asked.now, usable.entry.head.fetch_cost, draw)
+            && !shared.stop.is_cancelled();
+    }
+    found
 }
 
-fn choose(shared: &Shared, variants: &Variants, asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
+/// From (0, 1].
+fn draw() -> f64 {
+    1.0 - fastrand::f64()
+}
+
+/// Whether this request could be the one that refreshes a hot response before it expires.
+pub(super) fn may_refresh_early(entry: &Entry, asked: &Asked<'_>) -> bool {
+    asked.treatment.early_refresh && entry.part.is_none()
+}
+
+impl Found {
+    /// The stored response that answers, or that the origin is asked about.
+    fn entry(&self) -> Option<&Arc<Entry>> {
+        match self {
+            Self::Usable(usable) => Some(&usable.entry),
+            Self::Needed(need) => need.stored.as_ref().or(need.part.as_ref()),
+        }
+    }
+}
+
+/// Chooses among what is stored under the request's key: nothing is marked, and nothing left to chance.
+pub(super) fn choose(
+    ledger: &Ledger,
+    variants: Option<&Variants>,
+    asked: &Asked<'_>,
+    directives: Option<&RequestDirectives>,
+) -> Found {
     let mut need = Need::nothing_stored();
+    let Some(variants) = variants else { return Found::Needed(need) };
     for entry in variants.entries() {
         // Several may fit: the most recent that does, RFC 9111 §4.1.
         if !entry.head.selecting.matches(asked.headers, &entry.head.headers) {
@@ -78,10 +116,7 @@ fn choose(shared: &Shared, variants: &Variants, asked: &Asked<'_>, directives: O
             }
             continue;
         }
-        if variants.entries().len() > 1 {
-            entry.used(asked.now);
-        }
-        match judge(shared, entry, asked, directives) {
+        match judge(ledger, entry, asked, directives) {
             Found::Needed(of_entry) => need = of_entry,
             usable @ Found::Usable(_) => return usable,
         }
@@ -99,8 +134,8 @@ fn choose(shared: &Shared, variants: &Variants, asked: &Asked<'_>, directives: O
 }
 
 /// What the rule book says of one stored response that fits the request.
-fn judge(shared: &Shared, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
-    let standing = entry.standing(&shared.ledger);
+fn judge(ledger: &Ledger, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
+    let standing = entry.standing(ledger);
     let freshness = &entry.head.freshness;
     let verdict = reuse::judge(freshness, standing, directives, asked.now);
     if entry.part.is_some() {
@@ -117,7 +152,7 @@ fn judge(shared: &Shared, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Opt
         Found::Needed(Need { forward, why, stored, part: None, alone, unshareable: false })
     };
     match verdict {
-        Verdict::Fresh => usable(None, is_due_early(shared, entry, asked.treatment, asked)),
+        Verdict::Fresh => usable(None, false),
         Verdict::StaleWhileRevalidate => usable(Some(Detail::StaleWhileRevalidate), true),
         Verdict::MaxStale => usable(Some(Detail::MaxStale), false),
         Verdict::Validate(why) => needed(why, true),
@@ -140,14 +175,6 @@ fn judge_part(entry: &Arc<Entry>, asked: &Asked<'_>, verdict: Verdict) -> Found 
         Verdict::StaleWhileRevalidate | Verdict::MaxStale => Detail::Expired,
     };
     Found::Needed(Need { forward, why, part, ..Need::nothing_stored() })
-}
-
-/// Whether this request is the one that refreshes a hot response before it expires.
-fn is_due_early(shared: &Shared, entry: &Entry, treatment: &Treatment, asked: &Asked<'_>) -> bool {
-    let head = &entry.head;
-    treatment.early_refresh
-        && reuse::refresh_early(&head.freshness, asked.now, head.fetch_cost, || 1.0 - fastrand::f64())
-        && !shared.stop.is_cancelled()
 }
 
 /// Whether `only-if-cached` forbids asking the origin. RFC 9111 §5.2.1.7.

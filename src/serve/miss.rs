@@ -82,7 +82,7 @@ fn fits(shared: &Shared, inquiry: &Inquiry, head: &Head) -> bool {
 }
 
 /// Whether nobody should wait for this request, nor this request for anybody.
-fn goes_alone(inquiry: &Inquiry, need: &Need) -> bool {
+pub(super) fn goes_alone(inquiry: &Inquiry, need: &Need) -> bool {
     let range_of_unknown = inquiry.wants_range() && need.stored.is_none();
     need.alone || !inquiry.treatment().collapse || inquiry.method == Method::HEAD || range_of_unknown
 }

@@ -10,6 +10,7 @@
 //!                                       └─ alone  as lead, for this client only
 //! ```
 
+mod decision;
 pub mod explain;
 mod failure;
 mod fill;
@@ -38,9 +39,9 @@ use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::decision::{Course, Decision, decide};
 use self::failure::Failure;
 use self::inquiry::{Inquiry, Way};
-use self::look_up::Found;
 pub use self::metrics::Metrics;
 pub use self::site::Site;
 use crate::body::request::RequestBody;
@@ -50,8 +51,7 @@ use crate::cache::ledger::Ledger;
 use crate::cache::memory::Memory;
 use crate::client::Client;
 use crate::clock::Clock;
-use crate::policy::key::KeyBuffer;
-use crate::policy::outcome::{Detail, Outcome};
+use crate::policy::outcome::Outcome;
 use crate::purge::Purger;
 use crate::respond::stored;
 use crate::telemetry::Telemetry;
@@ -115,24 +115,16 @@ impl Serve {
                 conclude(exchange, response, outcome)
             }));
         }
-        let routed = site.rules.route(&parts.method, &client.authority, target.path(), &parts.headers);
-        if !routed.treatment.vary.is_empty() {
-            crate::policy::vary::normalise(&mut parts.headers, &routed.treatment.vary);
-        }
-        let way = inquiry::way(&parts.method, &parts.headers, !body.is_empty(), &routed.treatment);
-        let key_rules = &routed.treatment.key;
-        let key = KeyBuffer::of(client.scheme.as_str(), &client.authority, target.as_str(), &parts.headers, key_rules);
-        let mut found = None;
-        if way == Way::Cache {
-            let asked = hit::asked(&parts, &routed.treatment, site.expose_hidden, shared.clock.now());
-            match hit::look_up(shared, key.as_bytes(), &asked) {
-                Found::Usable(usable) if !usable.refresh => {
-                    usable.entry.count_hit();
-                    let response = stored::respond(&usable.entry, &asked, &usable.outcome);
-                    return Answer::Ready(Some(conclude(exchange, response, usable.outcome)));
-                }
-                other => found = Some(other),
-            }
+        let Course { routed, way, key } = Course::of(&site, &client, &target, &mut parts, !body.is_empty());
+        let asked = hit::asked(&parts, &routed.treatment, site.expose_hidden, shared.clock.now());
+        let head = (&parts.method, &parts.headers);
+        let decision = decide(way, routed.origin, head, || hit::look_up(shared, key.as_bytes(), &asked));
+        if let Decision::Answer(usable) = &decision
+            && !usable.refresh
+        {
+            usable.entry.count_hit();
+            let response = stored::respond(&usable.entry, &asked, &usable.outcome);
+            return Answer::Ready(Some(conclude(exchange, response, usable.outcome)));
         }
         let inquiry = Inquiry {
             site: Arc::clone(&site),
@@ -145,68 +137,50 @@ impl Serve {
         };
         let shared = Arc::clone(shared);
         Answer::Slow(Box::pin(async move {
-            let rest = Rest { extensions: parts.extensions, body, found };
-            let (response, outcome) = story(&shared, Arc::new(inquiry), way, rest, &mut exchange).await;
+            let rest = Rest { extensions: parts.extensions, body };
+            let (response, outcome) = story(&shared, &Arc::new(inquiry), decision, rest, &mut exchange).await;
             conclude(exchange, response, outcome)
         }))
     }
 }
 
-/// What is left of a request beside its head, and what was found for it.
+/// What is left of a request beside its head.
 struct Rest {
     extensions: http::Extensions,
     body: RequestBody,
-    found: Option<Found>,
 }
 
 /// An answer and what is to be said of it.
 type Answered = (Response<ResponseBody>, Outcome);
 
-/// The life of a request that no fresh stored response answers at once.
-async fn story(shared: &Arc<Shared>, inquiry: Arc<Inquiry>, way: Way, rest: Rest, exchange: &mut Exchange) -> Answered {
-    if way == Way::Deny {
-        return failure::refused(&inquiry, &Failure::denied(), Detail::RuleDeny);
-    }
-    let Some(origin) = inquiry.origin() else {
-        return failure::refused(&inquiry, &Failure::no_origin(), Detail::NoOrigin);
-    };
-    match way {
-        Way::Pass(_) if is_read(&inquiry) && look_up::is_only_if_cached(&inquiry.headers) => only_if_cached(&inquiry),
-        Way::Pass(detail) => pass::pass(shared, &inquiry, origin, detail, rest, exchange).await,
-        Way::Cache | Way::Deny => cached(shared, &inquiry, rest.found, exchange).await,
-    }
-}
-
-/// Looks up, and where that is not enough, asks; a follower whose flight brought another variant comes back here.
-async fn cached(
+/// The life of a request that no fresh stored response answers at once. A follower whose flight brought another variant
+/// decides anew.
+async fn story(
     shared: &Arc<Shared>,
     inquiry: &Arc<Inquiry>,
-    mut found: Option<Found>,
+    mut decision: Decision,
+    rest: Rest,
     exchange: &mut Exchange,
 ) -> Answered {
     for round in 0.. {
-        let asked = inquiry.asked(shared.clock.now());
-        let found = found.take().unwrap_or_else(|| hit::look_up(shared, inquiry.key.as_bytes(), &asked));
-        match found {
-            Found::Usable(usable) => return hit::respond(shared, inquiry, &usable, &asked),
-            Found::Needed(_) if look_up::is_only_if_cached(&inquiry.headers) => return only_if_cached(inquiry),
-            Found::Needed(mut need) => {
+        match decision {
+            Decision::Refuse(failure, why) => return failure::refused(inquiry, &failure, why),
+            Decision::Pass(origin, why) => return pass::pass(shared, inquiry, origin, why, rest, exchange).await,
+            Decision::Answer(usable) => {
+                return hit::respond(shared, inquiry, &usable, &inquiry.asked(shared.clock.now()));
+            }
+            Decision::Ask(mut need) => {
                 need.alone |= round >= ROUNDS;
                 if let Some(answered) = miss::ask(shared, inquiry, need, exchange).await {
                     return answered;
                 }
             }
         }
+        let asked = inquiry.asked(shared.clock.now());
+        let look = || hit::look_up(shared, inquiry.key.as_bytes(), &asked);
+        decision = decide(Way::Cache, inquiry.origin(), (&inquiry.method, &inquiry.headers), look);
     }
     unreachable!("a request that goes alone is answered")
-}
-
-fn only_if_cached(inquiry: &Inquiry) -> Answered {
-    failure::refused(inquiry, &Failure::only_if_cached(), Detail::OnlyIfCached)
-}
-
-fn is_read(inquiry: &Inquiry) -> bool {
-    matches!(inquiry.method, http::Method::GET | http::Method::HEAD)
 }
 
 /// Has the access log and the metrics told when the transfer ends.

@@ -24,8 +24,7 @@ pub(super) async fn pass(
     rest: Rest,
     exchange: &mut Exchange,
 ) -> Answered {
-    let forward = if why == Detail::Method { Forward::Method } else { Forward::Bypass };
-    let outcome = Outcome::forwarded(forward, why);
+    let outcome = outcome(why);
     let mut outbound = inquiry.outbound(inquiry.headers.clone(), rest.body);
     outbound.upgrade = why == Detail::Upgrade || inquiry.headers.contains_key(UPGRADE);
     let (before, requested_at) = (shared.ledger.stamp(), shared.clock.now());
@@ -48,6 +47,11 @@ pub(super) async fn pass(
         return (tunnel::join(shared, inquiry, answer, rest.extensions, &outcome), outcome);
     }
     (through::respond(answer, inquiry, &outcome), outcome)
+}
+
+/// What is said of a request that is passed, until the origin has answered.
+pub(super) fn outcome(why: Detail) -> Outcome {
+    Outcome::forwarded(if why == Detail::Method { Forward::Method } else { Forward::Bypass }, why)
 }
 
 /// Whether the answer to a POST says of itself that a GET of the same URL would get it. RFC 9110 §9.3.3.

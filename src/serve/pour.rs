@@ -19,6 +19,7 @@ use crate::cache::flight::Lead;
 use crate::cache::memory::{Marks, Reservation};
 use crate::origin::OriginBody;
 use crate::policy::key::Key;
+use crate::policy::outcome::Detail;
 use crate::policy::reuse::{Standing, UNSHAREABLE_FOR};
 
 /// How long a fill goes on after its head when nobody reads.
@@ -112,7 +113,7 @@ impl Pour<'_> {
         if writer.written() >= self.shared.memory.max_object() / 2 {
             // The next ones need not share a window either.
             let until = self.shared.clock.now().plus(UNSHAREABLE_FOR);
-            self.shared.memory.mark_unshareable(self.key, Marks::for_everybody(until));
+            self.shared.memory.mark_unshareable(self.key, Marks::for_everybody(until, Detail::TooLarge));
         }
         writer.keep_window_only();
     }

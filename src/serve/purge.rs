@@ -55,7 +55,8 @@ pub(super) async fn answer(shared: &Arc<Shared>, asked: &Asked, body: RequestBod
 }
 
 impl Asked {
-    fn order(&self) -> Result<Order, Refusal> {
+    /// What the request names.
+    pub(super) fn order(&self) -> Result<Order, Refusal> {
         let Self { site, target, headers, client } = self;
         let who = || format!("{} public", client.address);
         Order::of_fields(headers, &site.tag_headers, who()).unwrap_or_else(|| {

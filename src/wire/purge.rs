@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The body of `POST /purge`: at least one of the scopes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(transform = with_other_names)]
 pub struct PurgeRequest {
     /// Every response that carries one of these tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -32,9 +33,54 @@ pub struct PurgeRequest {
     pub wait: Wait,
 }
 
+/// Adds the names that Cloudflare's API has for some of the keys: they are taken too.
+fn with_other_names(schema: &mut schemars::Schema) {
+    let Some(keys) = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut) else { return };
+    for (name, other) in [("urls", "files"), ("everything", "purge_everything")] {
+        if let Some(key) = keys.get(name).cloned() {
+            keys.insert(other.to_owned(), key);
+        }
+    }
+}
+
+/// The body of `POST /service/{any}/purge`, as plug-ins for Fastly send it. Tags may stand in `Surrogate-Key` instead.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeyedPurge {
+    /// Every response that carries one of these tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub surrogate_keys: Vec<String>,
+    /// Stale rather than gone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub soft: bool,
+    /// Says what would match, and changes nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Whom the answer waits for.
+    pub wait: Wait,
+}
+
+/// The body of a purge whose path says already what is named; it may be left out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PurgeTerms {
+    /// Stale rather than gone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub soft: bool,
+    /// Says what would match, and changes nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+    /// Whom the answer waits for.
+    pub wait: Wait,
+}
+
 /// A URL, or the object with one that Cloudflare's API takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "expected a URL, or an object with one: {\"url\": \"https://shop.example/a\"}"
+)]
 pub enum UrlItem {
     /// The URL.
     Url(String),
