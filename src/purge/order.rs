@@ -241,6 +241,8 @@ mod tests {
     use crate::policy::route::{Matcher, Rule};
     use crate::policy::treatment::{Changes, Glob};
 
+    /// What a table says of an order: its scopes, or the status of its refusal.
+    type Told = Result<&'static str, u16>;
     type Fields = &'static [(&'static str, &'static str)];
 
     fn rules(key: Option<KeyRules>) -> Rules {
@@ -352,7 +354,7 @@ mod tests {
     #[test]
     fn fields_name_tags_each_by_its_own_syntax() {
         let names = ["surrogate-key", "cache-tag", "cache-groups"].map(HeaderName::from_static);
-        let cases: [(Fields, Option<Result<&str, u16>>, &str); 10] = [
+        let cases: [(Fields, Option<Told>, &str); 10] = [
             (&[], None, "no such field"),
             (&[("xkey", "a")], None, "not one of those configured"),
             (&[("surrogate-key", "a b")], Some(Ok("tag a\ntag b")), "white space"),
