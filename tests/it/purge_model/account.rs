@@ -48,8 +48,10 @@ pub(super) struct Purge {
 pub(super) struct Account {
     pub(super) fetches: Vec<Fetch>,
     pub(super) purges: Vec<Purge>,
-    /// URLs whose stored responses were taken out, or put back from elsewhere, and when.
-    pub(super) meddled: Vec<(u64, String)>,
+    /// URLs whose stored responses were taken out, and when.
+    pub(super) evicted: Vec<(u64, String)>,
+    /// URLs for which a copy was put back from elsewhere, and when.
+    pub(super) promoted: Vec<(u64, String)>,
 }
 
 impl Account {
@@ -89,9 +91,18 @@ impl Account {
                 && fetch.landed.is_some()
                 && fetch.fresh_until.is_some_and(|until| now < until)
                 && !self.purges.iter().any(|purge| self.concerns(purge, &fetch.chain, true))
-                && !self.meddled.iter().any(|(step, meddled)| *step >= fetch.asked && meddled == url)
+                && !self.evicted.iter().any(|(step, evicted)| *step >= fetch.asked && evicted == url)
+                && !self.is_about_another_copy(fetch)
                 && (0..self.fetches.len()).all(|other| other == *id || !self.may_disturb(other, *id))
         })
+    }
+
+    /// Whether what was asked about was replaced by a copy before the answer came: then the copy is not freshened.
+    fn is_about_another_copy(&self, fetch: &Fetch) -> bool {
+        let is_meanwhile = |step: u64| step >= fetch.asked && fetch.landed.is_some_and(|landed| step <= landed);
+        let mut promoted = self.promoted.iter();
+        fetch.kind == Kind::Confirmation
+            && promoted.any(|(step, promoted)| is_meanwhile(*step) && promoted == fetch.labels.url())
     }
 
     /// Whether what landed while `id` was on its way, or after it, may stand in its place.

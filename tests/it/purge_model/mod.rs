@@ -19,7 +19,7 @@ mod world;
 use self::world::World;
 
 /// Orders that are run each time, and steps of each.
-const RUNS: u64 = 120;
+const RUNS: u64 = 100;
 const STEPS: usize = 200;
 
 fn number(variable: &str) -> Option<u64> {

@@ -15,11 +15,13 @@ pub(super) const HOSTS: [&str; 2] = ["a.test", "b.test:8080"];
 pub(super) const TARGETS: [&str; 6] = ["/s/1", "/s/2", "/v/1", "/q", "/q?utm_a=1", "/other"];
 pub(super) const TAGS: [&str; 4] = ["t0", "t1", "t2", "t3"];
 
-const LIFETIMES: [(&str, u64); 8] = [
+const LIFETIMES: [(&str, u64); 10] = [
     ("max-age=60", 60),
+    ("max-age=600", 600),
     ("max-age=600", 600),
     ("max-age=60, stale-while-revalidate=300", 60),
     ("max-age=5, stale-while-revalidate=300, stale-if-error=300", 5),
+    ("max-age=60, stale-if-error=300", 60),
     ("s-maxage=60", 60),
     ("no-store", 0),
     ("private", 0),

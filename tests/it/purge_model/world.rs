@@ -1,6 +1,7 @@
 //! The conductor, an origin that answers when it is told to, and a random number that says what happens next.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use crate::support::origin::{Asked, Origin, Pieces, Told, status};
 use crate::support::reply::CacheStatus;
 
 /// So often in a row nothing may move before it counts as quiet: a request takes fewer turns to the origin.
-const QUIET: usize = 30;
+const QUIET: usize = 15;
 
 /// A question that the origin has got.
 struct Arrival {
@@ -140,12 +141,12 @@ impl World {
     pub(super) async fn run(&mut self, steps: usize) -> Result<(), String> {
         for _ in 0..steps {
             match self.random.u32(..100) {
-                0..38 => self.begin(),
-                38..60 => self.say_head(),
-                60..76 => self.say_body().await,
-                76..86 => self.purge().await?,
-                86..92 => self.wait_a_while(),
-                92..94 => self.evict(),
+                0..40 => self.begin(),
+                40..64 => self.say_head(),
+                64..80 => self.say_body().await,
+                80..88 => self.purge().await?,
+                88..93 => self.wait_a_while(),
+                93..94 => self.evict(),
                 94..98 => self.promote(),
                 _ => self.leave(),
             }
@@ -169,7 +170,7 @@ impl World {
         Ok(())
     }
 
-    fn tell(&mut self, what: String) {
+    fn tell(&mut self, what: impl Display) {
         self.trace.push(format!("{:4} {what}", self.step));
     }
 
@@ -217,7 +218,7 @@ impl World {
     }
 
     fn wait_a_while(&mut self) {
-        let seconds = [1, 4, 20, 100][self.random.usize(..4)];
+        let seconds = [1, 4, 4, 20, 20, 100][self.random.usize(..6)];
         self.clock.set(self.clock.now().plus(Duration::from_secs(seconds)));
         self.tell(format!("{seconds} s go by"));
     }
@@ -237,7 +238,7 @@ impl World {
         self.shared.memory.remove(key.as_bytes());
         let url = entry.head.labels.url().to_owned();
         self.tell(format!("{url} is evicted"));
-        self.account.meddled.push((self.step, url));
+        self.account.evicted.push((self.step, url));
     }
 
     /// A copy goes to another tier, or comes back from it.
@@ -250,9 +251,7 @@ impl World {
         let entry = Arc::new(Entry::new(copy.head.clone(), copy.body.clone(), copy.part));
         self.tell(format!("{:?} is promoted", chain_of(&entry.head.headers)));
         self.shared.memory.put(&key, entry, None);
-        // What is asked whether it still holds is then another copy: it is not freshened.
-        let url = copy.head.labels.url().to_owned();
-        self.account.meddled.push((self.step, url));
+        self.account.promoted.push((self.step, copy.head.labels.url().to_owned()));
     }
 
     /// The head of one of the answers that are held comes.
@@ -300,14 +299,16 @@ impl World {
         let orders = [&one.0, &other.0].map(|request| Order::of(request, rules, "the model".to_owned()));
         let [first, second] = orders.map(|order| order.map_err(refused));
         let (purger, mut scopes) = (&self.shared.purger, one.1);
-        if self.random.u32(..4) == 0 {
-            tokio::join!(purger.purge(first?), purger.purge(second?));
-            scopes.extend(other.1);
-        } else if self.random.u32(..4) == 0 {
-            scopes = vec![Scope::Group { origin: "http://a.test".into(), name: (*b"g0").into() }];
-            self.shared.ledger.purge(&scopes, severity, self.clock.now());
-        } else {
-            purger.purge(first?).await;
+        match self.random.u32(..8) {
+            0..2 => {
+                tokio::join!(purger.purge(first?), purger.purge(second?));
+                scopes.extend(other.1);
+            }
+            2 => {
+                scopes = vec![Scope::Group { origin: "http://a.test".into(), name: (*b"g0").into() }];
+                self.shared.ledger.purge(&scopes, severity, self.clock.now());
+            }
+            _ => drop(purger.purge(first?).await),
         }
         self.tell(format!("purged ({severity:?}): {scopes:?}"));
         self.account.purges.push(Purge { step: self.step, scopes, severity, cause: None });
@@ -318,22 +319,22 @@ impl World {
     fn order(&mut self, severity: Severity) -> (PurgeRequest, Vec<Scope>) {
         let (host, target) = (HOSTS[self.random.usize(..2)], TARGETS[self.random.usize(..TARGETS.len())]);
         let mut request = PurgeRequest { soft: severity == Severity::Soft, ..PurgeRequest::default() };
-        let scope = match self.random.u32(..20) {
-            0..8 => {
+        let scope = match self.random.u32(..40) {
+            0..20 => {
                 let tag = [TAGS[0], TAGS[1], TAGS[2], TAGS[3], "g0", "section:1"][self.random.usize(..6)];
                 request.tags.push(tag.to_owned());
                 Scope::Tag(tag.as_bytes().into())
             }
-            8..14 => {
+            20..32 => {
                 request.urls.push(UrlItem::Url(format!("http://{host}{target}")));
                 Scope::Url(url_of(host, target).into())
             }
-            14..17 => {
+            32..36 => {
                 let prefix = format!("http://{host}{}", ["/", "/s", "/s/1", "/v/"][self.random.usize(..4)]);
                 request.prefixes.push(prefix.clone());
                 Scope::Prefix(prefix.into())
             }
-            17..19 => {
+            36..39 => {
                 let host = ["a.test", "b.test", "b.test:8080"][self.random.usize(..3)];
                 request.hosts.push(host.to_owned());
                 Scope::Host(host.into())
@@ -354,7 +355,9 @@ impl World {
             let arrivals = std::mem::take(&mut *self.arrivals.lock().expect("no test panics in here"));
             let answers = std::mem::take(&mut *self.answers.lock().expect("no test panics in here"));
             quiet = if arrivals.is_empty() && answers.is_empty() { quiet + 1 } else { 0 };
-            arrivals.into_iter().for_each(|arrival| self.arrived(arrival));
+            for arrival in arrivals {
+                self.arrived(arrival);
+            }
             for (id, answer) in answers {
                 self.answered(id, &answer)?;
             }
