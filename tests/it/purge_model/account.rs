@@ -114,6 +114,10 @@ impl Account {
         if is_elsewhere {
             return false;
         }
+        // What is freshened must still be there.
+        if fetch.kind == Kind::Confirmation && late.landed <= fetch.landed {
+            return true;
+        }
         // What was purged before `id` was even asked for must not come in its place.
         let was_purged = late.kind == Kind::Response
             && self.purges.iter().any(|purge| purge.step < fetch.asked && self.names(purge, other));
