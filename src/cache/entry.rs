@@ -69,6 +69,14 @@ impl Head {
         ledger.standing(&self.labels, self.stamp)
     }
 
+    /// Whether it is the more recent one of two responses to the same request: the one that was asked for with more
+    /// purges known, or, where both knew the same, that was received later.
+    pub fn is_later_than(&self, other: &Self) -> bool {
+        // Of two eras neither is known to be the later one.
+        let numbers = if self.stamp.era == other.stamp.era { (self.stamp.number, other.stamp.number) } else { (0, 0) };
+        (numbers.0, self.received_at) > (numbers.1, other.received_at)
+    }
+
     /// Every field that came, those meant for caches included.
     pub fn all_fields(&self) -> HeaderMap {
         let mut all = self.headers.clone();
@@ -190,6 +198,7 @@ impl Entry {
         let part = Part { first: old.first.min(new.first), complete: new.complete };
         let is_whole = part.first == 0 && part.complete == Some(body.len());
         let mut head = newer.head.clone();
+        head.labels = head.labels.with_tags_of(&self.head.labels);
         head.stamp = self.head.stamp.older(newer.head.stamp);
         if is_whole {
             head.status = StatusCode::OK;

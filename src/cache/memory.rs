@@ -9,6 +9,7 @@ use moka::sync::Cache;
 use super::entry::Entry;
 use crate::policy::key::Key;
 use crate::policy::outcome::Detail;
+use crate::policy::reuse::Standing;
 use crate::policy::time::Timestamp;
 
 /// What part of the capacity is kept for bodies under way: one in eight. More may be used while the rest is empty.
@@ -177,14 +178,15 @@ impl Memory {
     }
 
     /// Stores `entry` under `key`, in place of `gone` and of the variant that the same request fields select. One that
-    /// was received later stays: the most recent response counts (RFC 9111 §4).
+    /// was received later stays: the most recent response counts (RFC 9111 §4). So does one that was asked for with
+    /// more purges known: what is stale by one of them must not come in the place of what is not.
     pub fn put(&self, key: &Key, entry: Arc<Entry>, gone: Option<&Arc<Entry>>) {
         let weight = entry.weight() + KEY_OVERHEAD;
         let limit = self.limits.max_variants;
         self.cache.entry_by_ref(key).and_compute_with(|stored| {
             let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
             let is_late = |other: &Arc<Entry>| {
-                other.selects_like(&entry) && other.part.is_none() && other.head.received_at > entry.head.received_at
+                other.selects_like(&entry) && other.part.is_none() && other.head.is_later_than(&entry.head)
             };
             if stored.entries.iter().any(is_late) {
                 return Op::Nop;
@@ -205,19 +207,25 @@ impl Memory {
     }
 
     /// Stores a part of a representation. It never takes the place of a complete response that is still fresh; with
-    /// a stored part that it touches, it becomes one, as long as that is not larger than an object may be.
-    pub fn put_part(&self, key: &Key, entry: &Arc<Entry>, now: Timestamp) {
+    /// a stored part that it touches, it becomes one, as long as that is not larger than an object may be. What is
+    /// dead by its `standing` is in nobody's way, and what is not alive lends no bytes.
+    pub fn put_part(&self, key: &Key, entry: &Arc<Entry>, now: Timestamp, standing: impl Fn(&Entry) -> Standing) {
         let limits = self.limits;
         self.cache.entry_by_ref(key).and_compute_with(|stored| {
             let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
             let same = stored.entries.iter().find(|other| other.selects_like(entry));
+            let same = same.map(|other| (other, standing(other)));
             let entry = match same {
-                Some(other) if other.part.is_none() && now < other.head.freshness.fresh_until() => return Op::Nop,
-                Some(other) => {
+                Some((other, Standing::Alive | Standing::Stale { .. }))
+                    if other.part.is_none() && now < other.head.freshness.fresh_until() =>
+                {
+                    return Op::Nop;
+                }
+                Some((other, Standing::Alive)) => {
                     let joined = other.joined(entry).filter(|joined| joined.body.len() <= limits.max_object);
                     joined.map_or_else(|| Arc::clone(entry), Arc::new)
                 }
-                None => Arc::clone(entry),
+                Some(_) | None => Arc::clone(entry),
             };
             Op::Put(Arc::new(stored.with(entry, None, limits.max_variants)))
         });
@@ -419,14 +427,14 @@ mod tests {
     fn parts_that_touch_become_one_and_never_replace_the_whole() {
         let (memory, key) = (memory(1 << 20), key("/"));
         let part = |first| Some(Part { first, complete: Some(10) });
-        memory.put_part(&key, &entry("01234", "en", part(0)), NOW);
-        memory.put_part(&key, &entry("34567", "en", part(3)), NOW);
+        memory.put_part(&key, &entry("01234", "en", part(0)), NOW, |_| Standing::Alive);
+        memory.put_part(&key, &entry("34567", "en", part(3)), NOW, |_| Standing::Alive);
         assert_eq!(bodies(&memory, &key), [b"01234567".to_vec()]);
-        memory.put_part(&key, &entry("89", "en", part(8)), NOW);
+        memory.put_part(&key, &entry("89", "en", part(8)), NOW, |_| Standing::Alive);
         let whole = memory.get(key.as_bytes()).expect("stored").entries()[0].clone();
         assert_eq!((whole.part, whole.head.status), (None, StatusCode::OK));
         assert_eq!(whole.body.pieces().concat(), b"0123456789");
-        memory.put_part(&key, &entry("XX", "en", part(2)), NOW);
+        memory.put_part(&key, &entry("XX", "en", part(2)), NOW, |_| Standing::Alive);
         assert_eq!(bodies(&memory, &key), [b"0123456789".to_vec()], "fresh and whole: it stays");
     }
 

@@ -131,6 +131,11 @@ impl Labels {
         &self.tags
     }
 
+    /// The same, with the tags of `other` as well: what is made of both is known by the tags of both.
+    pub fn with_tags_of(&self, other: &Self) -> Self {
+        Self { url: self.url.clone(), authority: self.authority, tags: self.tags.and(&other.tags) }
+    }
+
     /// Bytes that they hold.
     pub fn weight(&self) -> usize {
         self.url.len() + self.tags.bytes.len() + self.tags.ends.len() * 4
@@ -183,6 +188,13 @@ impl Tags {
     /// The groups among them.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.iter().take(self.groups)
+    }
+
+    /// Those of both.
+    fn and(&self, other: &Self) -> Self {
+        let others = |tags: &'_ Self| tags.iter().skip(tags.groups).map(Box::from).collect::<Vec<Box<[u8]>>>();
+        let (own, theirs) = (others(self), others(other));
+        Self::new(self.groups().chain(other.groups()), own.iter().chain(&theirs).map(|tag| &**tag))
     }
 
     /// Whether there are none.

@@ -195,15 +195,28 @@ impl Fill {
 
     /// The stored response with its new head, in the place of the old one, if it may be stored at all.
     fn keep(&self, entry: &Arc<Entry>, renewed: Renewed) -> Arc<Entry> {
-        let fresh = Arc::new(Entry::new(renewed.head, entry.body.clone(), entry.part));
-        let (memory, key) = (&self.shared().memory, &self.inquiry().key);
-        match renewed.refusal {
-            None => memory.replace(key, entry, Arc::clone(&fresh)),
+        let Renewed { head, refusal, settled } = renewed;
+        let fresh = Arc::new(Entry::new(head, entry.body.clone(), entry.part));
+        let (shared, key) = (self.shared(), &self.inquiry().key);
+        match refusal {
+            None => shared.memory.replace(key, entry, Arc::clone(&fresh)),
             // The response itself says so. What one request's fields forbid is no word on what is stored.
-            Some(why) if reuse::lesson(fresh.head.status, why) == Lesson::Everybody => memory.remove_entry(key, entry),
+            Some(why) if reuse::lesson(fresh.head.status, why) == Lesson::Everybody => {
+                shared.memory.remove_entry(key, entry);
+            }
             Some(_) => {}
         }
-        fresh
+        // No purge of the old tags came before it was stored: later ones are none of its business. In this order, none
+        // can come in between.
+        match settled.filter(|_| refusal.is_none() && fresh.standing(&shared.ledger) == Standing::Alive) {
+            Some(labels) => {
+                let head = Head { labels, ..fresh.head.clone() };
+                let settled = Arc::new(Entry::new(head, fresh.body.clone(), fresh.part));
+                shared.memory.replace(key, &fresh, Arc::clone(&settled));
+                settled
+            }
+            None => fresh,
+        }
     }
 
     /// The answer to a HEAD: never stored, but it tells of what is. RFC 9111 §4.3.5.
@@ -213,7 +226,12 @@ impl Fill {
             match validation::head_effect(head.status, &head.headers, entry.body.len(), answer.status, &answer.headers)
             {
                 HeadEffect::None => {}
-                HeadEffect::Freshen => drop(self.keep(entry, self.judgement.freshened(entry, &answer.headers))),
+                HeadEffect::Freshen => {
+                    let mut renewed = self.judgement.freshened(entry, &answer.headers);
+                    // It says nothing of the bytes, and need not even have a validator: they are as old as they were.
+                    renewed.head.stamp = entry.head.stamp.older(renewed.head.stamp);
+                    drop(self.keep(entry, renewed));
+                }
                 HeadEffect::Invalidate => self.shared().memory.remove_entry(&self.inquiry().key, entry),
             }
         }

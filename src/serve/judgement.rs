@@ -18,6 +18,7 @@ use crate::policy::admission::{self, Exchange};
 use crate::policy::freshness::Freshness;
 use crate::policy::outcome::Detail;
 use crate::policy::range;
+use crate::policy::scope::Labels;
 use crate::policy::time::Timestamp;
 use crate::policy::validation;
 use crate::policy::vary::{self, Selecting};
@@ -36,6 +37,8 @@ pub(super) struct Judgement {
 pub(super) struct Renewed {
     pub(super) head: Head,
     pub(super) refusal: Option<Detail>,
+    /// What it is known by once it is stored, where that is less than what the two are known by together.
+    pub(super) settled: Option<Labels>,
 }
 
 impl Judgement {
@@ -94,11 +97,15 @@ impl Judgement {
             Err(why) => (entry.head.freshness.spent(), Some(why)),
         };
         let mut head = self.head(status, headers, freshness, selecting, received_at);
+        // A purge that came while we asked was about the tags of what is stored, whatever the answer's are.
+        let both = head.labels.with_tags_of(&entry.head.labels);
+        let mut settled = (both != head.labels).then(|| std::mem::replace(&mut head.labels, both));
         if entry.part.is_some() {
-            // The stored bytes are as old as they were.
+            // The stored bytes are as old as they were, and their own tags remain theirs.
             head.stamp = entry.head.stamp.older(head.stamp);
+            settled = None;
         }
-        Renewed { head, refusal }
+        Renewed { head, refusal, settled }
     }
 
     fn lifetime(&self, status: StatusCode, headers: &HeaderMap, received_at: Timestamp) -> Result<Freshness, Detail> {

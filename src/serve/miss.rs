@@ -65,8 +65,13 @@ pub(super) fn may_join<'a>(
 
 /// Whether a response that was fetched for another request answers this one, now.
 fn fits(shared: &Shared, inquiry: &Inquiry, head: &Head) -> bool {
+    let standing = head.standing(&shared.ledger);
+    // A soft purge lets stale responses answer while they are refreshed: this is no stored one, and nothing refreshes it.
+    if standing != Standing::Alive {
+        return false;
+    }
     let wanted = inquiry.directives();
-    let verdict = reuse::judge(&head.freshness, head.standing(&shared.ledger), wanted.as_ref(), shared.clock.now());
+    let verdict = reuse::judge(&head.freshness, standing, wanted.as_ref(), shared.clock.now());
     // A client that wants a new answer gets it from a fetch that began after its request, or as it did.
     let is_usable = match verdict {
         Verdict::Fresh | Verdict::StaleWhileRevalidate | Verdict::MaxStale => true,

@@ -156,7 +156,8 @@ impl Pour<'_> {
         self.shared.metrics.stores.inc();
         let memory = &self.shared.memory;
         if entry.part.is_some() {
-            return memory.put_part(self.key, &entry, self.shared.clock.now());
+            let standing = |stored: &Entry| stored.standing(&self.shared.ledger);
+            return memory.put_part(self.key, &entry, self.shared.clock.now(), standing);
         }
         // The new response may select on other fields than the one it replaces.
         memory.put(self.key, entry, self.replaced);

@@ -10,6 +10,7 @@ mod forwarding;
 mod lifecycle;
 mod memory;
 mod proxying;
+mod purge_model;
 mod purging;
 mod ranges;
 mod rules;

@@ -200,6 +200,8 @@ where
 {
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
+        // A body of several pieces would wait for the other end's delayed acknowledgement.
+        stream.set_nodelay(true).expect("TCP has no delay");
         record.connections.count();
         let (record, answer) = (Arc::clone(&record), Arc::clone(&answer));
         connections.spawn(async move {
