@@ -5,3 +5,6 @@ pub mod flight;
 pub mod ledger;
 pub mod memory;
 mod sync;
+
+#[cfg(test)]
+mod sample;
