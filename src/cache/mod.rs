@@ -4,6 +4,7 @@ pub mod entry;
 pub mod flight;
 pub mod ledger;
 pub mod memory;
+pub mod sweep;
 mod sync;
 
 #[cfg(test)]
