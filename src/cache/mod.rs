@@ -8,4 +8,4 @@ pub mod sweep;
 mod sync;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;

@@ -1,4 +1,4 @@
-//! What do the tests of this room store?
+//! What do tests store?
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::policy::time::Timestamp;
 use crate::policy::vary::Selecting;
 
 /// The labels of `http://a.test` and this target, with these tags.
-pub(super) fn labels(target: &str, tags: &[&str]) -> Labels {
+pub(crate) fn labels(target: &str, tags: &[&str]) -> Labels {
     Labels::new("http", "a.test", target, Tags::new([], tags.iter().map(|tag| tag.as_bytes())))
 }
 
 /// A stored response without fields, fresh for a minute.
-pub(super) fn entry(labels: Labels, stamp: Stamp, body: Bytes) -> Entry {
+pub(crate) fn entry(labels: Labels, stamp: Stamp, body: Bytes) -> Entry {
     let head = Head {
         status: StatusCode::OK,
         headers: HeaderMap::new(),
