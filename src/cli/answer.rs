@@ -90,7 +90,7 @@ impl Answer {
     ///
     /// It is something else: not Larder, or not its admin listener.
     pub(super) fn read<T: DeserializeOwned>(&self, url: &AdminUrl) -> Result<T, Failure> {
-        serde_json::from_slice(&self.body).map_err(|_| self.is_foreign(url))
+        serde_json::from_slice(&self.body).map_err(|_| self.foreign(url))
     }
 
     /// The failure of an answer that is no success, whoever it comes from.
@@ -116,11 +116,12 @@ impl Answer {
                 self.misuse(format!("what is asked is too long for {url}, or no HTTP ({status})"))
             }
             (_, Some(said)) => self.failure(format!("{said} ({status})")),
-            (_, None) => self.is_foreign(url),
+            (_, None) => self.foreign(url),
         }
     }
 
-    fn is_foreign(&self, url: &AdminUrl) -> Failure {
+    /// The failure of an answer that Larder's admin listener does not give.
+    pub(super) fn foreign(&self, url: &AdminUrl) -> Failure {
         let is_public = self.fields.get(CACHE_STATUS).is_some_and(|value| value.as_bytes().starts_with(b"larder"));
         let what = if is_public {
             "is a public listener, not the admin listener"

@@ -56,12 +56,15 @@ impl Page {
     }
 
     fn steps(&mut self, explanation: &Explanation) {
-        if explanation.steps.is_empty() {
+        // The verdict is the first line already.
+        let steps = explanation.steps.iter().filter(|step| step.says != explanation.verdict.because);
+        let steps: Vec<_> = steps.collect();
+        if steps.is_empty() {
             return;
         }
         self.heading("Steps");
-        let width = widest(explanation.steps.iter().map(|step| step.step.as_str()));
-        for step in &explanation.steps {
+        let width = widest(steps.iter().map(|step| step.step.as_str()));
+        for step in steps {
             self.pair(width, &step.step, &step.says);
         }
     }
@@ -94,7 +97,8 @@ impl Page {
     }
 
     fn stored(&mut self, stored: &[StoredVariant]) {
-        self.heading("Stored");
+        let is_selected = stored.iter().any(|variant| variant.selected);
+        self.heading(if is_selected { "Stored (* what the request selects)" } else { "Stored" });
         if stored.is_empty() {
             self.pair(0, "", "nothing under this key");
             return;
@@ -265,6 +269,9 @@ mod tests {
         }
     }
 
+    const BECAUSE: &str =
+        "what is stored was purged, and the origin is asked for a new one as if nothing had been stored";
+
     fn explanation() -> Explanation {
         let step = |step: &str, says: &str| Step { step: step.to_owned(), says: says.to_owned() };
         let purge = PurgedBy {
@@ -290,9 +297,7 @@ mod tests {
                 fwd: Some("uri-miss".to_owned()),
                 status: None,
                 clause: Some("RFC 9111 §4".to_owned()),
-                because:
-                    "what is stored was purged, and the origin is asked for a new one as if nothing had been stored"
-                        .to_owned(),
+                because: BECAUSE.to_owned(),
             },
             steps: vec![
                 step("route", "goes to app"),
@@ -300,6 +305,7 @@ mod tests {
                     "look-up",
                     "two variants are stored under the key, of which the request selects the first one there",
                 ),
+                step("verdict", BECAUSE),
             ],
             rules: vec![
                 AppliedRule { name: "catalogue".to_owned(), line: 7 },
@@ -343,7 +349,7 @@ Key
   field      x-tenant: a\\u{1b}[2J
   cookie     currency=eur
 
-Stored
+Stored (* what the request selects)
      status  age  lifetime  ttl       size    hits  standing  stamp
   *  200     12s  60s       48s       1.3KiB  3     alive     1841
       for   accept-language: de

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
 
 use super::answer::Failure;
 use super::client::{self, Answer, Question};
@@ -113,14 +114,23 @@ impl Arguments {
             if may_be_done { failure.and("; the purge may be done all the same: `GET /purges` tells") } else { failure }
         })?;
         let receipt = match answer.status {
-            StatusCode::OK | StatusCode::ACCEPTED => answer.read(&self.listener.admin)?,
+            StatusCode::OK => answer.read(&self.listener.admin)?,
+            StatusCode::ACCEPTED => self.read_unconfirmed(&answer)?,
             // With a receipt: done by the node that was asked. Without: not done.
             StatusCode::SERVICE_UNAVAILABLE => {
-                answer.read(&self.listener.admin).map_err(|_| answer.refusal(&self.listener, PATH))?
+                self.read_unconfirmed(&answer).map_err(|_| answer.refusal(&self.listener, PATH))?
             }
             _ => return Err(answer.refusal(&self.listener, PATH)),
         };
         Ok((answer, receipt))
+    }
+
+    /// Reads a receipt that confirms nothing, whatever its word for that: the answer's own status says enough, and a
+    /// proxy of another version may have more words.
+    fn read_unconfirmed(&self, answer: &Answer) -> Result<Receipt, Failure> {
+        let mut object: Map<String, Value> = answer.read(&self.listener.admin)?;
+        object.insert("status".to_owned(), json!(Status::Ok));
+        serde_json::from_value(object.into()).map_err(|_| answer.foreign(&self.listener.admin))
     }
 }
 

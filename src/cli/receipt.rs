@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_receipt_is_one_sentence() {
-        use Status::{DryRun, Ok, Pending};
+        use Status::{DryRun, Ok};
         let one: [&[&str]; 2] = [&["e1"], &[]];
         let cases = [
             (
@@ -93,7 +93,7 @@ mod tests {
                 "counting did not begin",
             ),
             (
-                receipt(Pending, 2, false, false, [&["e1", "e2"], &["e3", "e4", "e\u{1b}5"]]),
+                receipt(Ok, 2, false, false, [&["e1", "e2"], &["e3", "e4", "e\u{1b}5"]]),
                 "purged 2 stored responses (seq 1842, 1.2 ms); confirmed by e1 and e2; \
                  not yet by e3, e4 and e\\u{1b}5",
                 "a fleet",

@@ -108,7 +108,7 @@ pub enum Wait {
 /// The answer to a purge that was done, or to a dry run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Receipt {
-    /// `ok` when it was done as asked, `dry-run` when nothing was changed, `pending` when not everybody has it yet.
+    /// `ok` when it was done as asked, `dry-run` when nothing was changed.
     pub status: Status,
     /// The purge's id.
     pub id: String,
@@ -132,8 +132,6 @@ pub enum Status {
     Ok,
     /// Nothing was changed.
     DryRun,
-    /// Done by the node that was asked; others have yet to acknowledge it (202), or to be told (503).
-    Pending,
 }
 
 /// How many stored responses a purge named, each variant one.

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::process::{Command, Output, Stdio};
 
+use crate::support::edge::before;
 use crate::support::origin::{Asked, Origin, Told, ok, status};
 use crate::support::raw::RawOrigin;
 
@@ -95,15 +96,7 @@ async fn a_purge_ends_as_its_answer_says() {
         (200, DRY, &["--dry-run"], 0, "would purge 1 stored response; nothing was changed\n", "", "not really"),
         (202, PENDING, &[], 1, "confirmed by e1; not yet by e2 and e3\n", lagging, "some lag"),
         (503, PENDING, &[], 1, "purged 2 stored responses", untold, "the fleet is out of reach"),
-        (
-            200,
-            PENDING,
-            &[],
-            1,
-            "purged 2",
-            "not confirmed in time by e2 and e3",
-            "its word counts, not the status alone",
-        ),
+        (202, RECEIPT, &[], 1, "purged 312", "not confirmed as asked (202)", "the status counts, not its word"),
         (200, DRY, &[], 1, "would purge 1", "not confirmed as asked", "nothing was purged"),
         (503, "{\"status\":503,\"reason\":\"ending\"}", &[], 1, "", "error: ending (503)\n", "it did nothing"),
         (
@@ -303,4 +296,49 @@ async fn a_reader_that_has_gone_away_is_no_failure() {
     let (code, errors) = ended.await.expect("the wait ends");
     assert_eq!((code.expect("it ends"), errors.expect("text").as_str()), (Some(0), ""));
     assert_eq!(admin.hits(), 1);
+}
+
+#[tokio::test]
+async fn a_running_proxy_purges_and_explains_what_it_is_told_to() {
+    let origin = Origin::serve(|_| ok("body").fresh(600).with("surrogate-key", "products -17")).await;
+    let edge = before(origin.address()).rule("name = \"catalogue\"\nmatch = { path = \"/a\" }").start().await;
+    let admin = format!("http://{}", edge.admin_address());
+    let url = format!("http://{}/a", edge.address());
+    let ask = |line: &[&str]| run(larder(&[line, &["--admin", &admin]].concat()));
+
+    let (code, out, errors) = ask(&["explain", &url]).await;
+    assert!(code == 0 && out.starts_with(&format!("GET {url}\nmiss: ")), "{out}{errors}");
+    edge.get("/a").await;
+    let (code, out, errors) = ask(&["explain", &url]).await;
+    assert!(code == 0 && out.starts_with(&format!("GET {url}\nhit: ")), "{out}{errors}");
+    for part in ["  proxy.toml:", "  catalogue\n", "  *  200 ", "      tags  products -17\n"] {
+        assert!(out.contains(part), "{part} is missing from\n{out}");
+    }
+    let (code, out, errors) = ask(&["purge", "--tag", "products", "--dry-run"]).await;
+    assert_eq!((code, out.as_str()), (0, "would purge 1 stored response; nothing was changed\n"), "{errors}");
+    let (code, out, errors) = ask(&["purge", "--tag", "-17", "--tag", "other"]).await;
+    assert!(code == 0 && out.starts_with("purged 1 stored response (seq 1, "), "{out}{errors}");
+    assert!(out.contains("; confirmed by "), "{out}");
+    let (_, out, _) = ask(&["explain", &url]).await;
+    assert!(out.contains("\nmiss: ") && out.contains("purge 1 of tag"), "{out}");
+    assert_eq!(edge.get("/a").await.text(), "body");
+    assert_eq!(origin.hits(), 2);
+    let (code, out, errors) = ask(&["purge", "--url", &url, "--soft", "--json"]).await;
+    let receipt: serde_json::Value = serde_json::from_str(&out).expect("a receipt is JSON");
+    assert_eq!((code, &receipt["seq"], &receipt["soft"]), (0, &2.into(), &true.into()), "{out}{errors}");
+
+    let many: Vec<_> = (0..1025).map(|number| format!("--tag={number}")).collect();
+    let many: Vec<_> = ["purge"].into_iter().chain(many.iter().map(String::as_str)).collect();
+    let cases: [(&[&str], &str); 5] = [
+        (&["purge", "--tag", "a b"], "a tag with a space"),
+        (&["purge", "--url", "/a"], "a URL that is none"),
+        (&["purge", "--prefix", "shop.example"], "a prefix that is none"),
+        (&many, "too many names"),
+        (&["explain", "/a"], "a URL that is none"),
+    ];
+    for (line, why) in cases {
+        let (code, out, errors) = ask(line).await;
+        assert_eq!((code, out.as_str()), (2, ""), "{why}: {errors}");
+        assert!(errors.starts_with("error: ") && errors.lines().count() == 1, "{why}: {errors}");
+    }
 }
