@@ -7,7 +7,7 @@ use crate::support::edge::{Edge, before};
 use crate::support::gate::Gate;
 use crate::support::origin::{Asked, Origin, Told, ok, status};
 use crate::support::reply::{CacheStatus, Reply};
-use crate::support::wire::Fields;
+use crate::support::wire::{Fields, get};
 use crate::support::{eventually, within};
 
 /// A request: method, target, fields.
@@ -52,6 +52,7 @@ async fn edge(origin: &Origin) -> Edge {
         .rule("name = \"device\"\nmatch = { path = \"/device/**\" }\nkey = { headers = [\"x-device\"], cookies = [\"tier\"] }")
         .rule("name = \"live\"\nmatch = { path = \"/pass/**\" }\naction = \"pass\"")
         .rule("name = \"closed\"\nmatch = { path = \"/deny/**\" }\naction = \"deny\"")
+        .rule("match = { header = { x-forwarded-proto = \"*\" } }\naction = \"deny\"")
         .rule("match = { path = \"/*/honour\" }\nclient_cache_control = \"honour\"")
         .rule("name = \"tongues\"\nmatch = { path = \"/vary/normal\" }\nvary = { accept-language = [\"de\", \"en\"] }")
         .start()
@@ -64,11 +65,9 @@ fn url(edge: &Edge, target: &str) -> String {
 
 async fn ask_to_explain(edge: &Edge, (method, target, fields): Sent) -> Reply {
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    let mut question = format!("/explain?method={method}&url={}", encoded(&url(edge, target)));
-    for (name, value) in fields {
-        question += &format!("&header={}", encoded(&format!("{name}: {value}")));
-    }
-    edge.admin(&question).await
+    let fields = fields.iter().map(|(name, value)| format!("&header={}", encoded(&format!("{name}: {value}"))));
+    let fields: Vec<_> = fields.collect();
+    edge.admin(&format!("/explain?method={method}&url={}{}", encoded(&url(edge, target)), fields.concat())).await
 }
 
 async fn explain(edge: &Edge, sent: Sent) -> Explanation {
@@ -202,6 +201,27 @@ async fn a_verdict_is_what_then_happens() {
             assert_eq!(asks_whether, *result == "revalidate", "{context}: what the origin is asked");
         }
     }
+}
+
+#[tokio::test]
+async fn a_body_is_seen_by_its_fields() {
+    let origin = Origin::serve(|asked| answer(&asked)).await;
+    let edge = edge(&origin).await;
+    let told = explain(&edge, ("GET", "/fresh/1", &[("content-length", "5")])).await;
+    let cache = edge.send(get("/fresh/1"), "hello").await.cache();
+    assert_eq!(
+        (told.verdict.result.as_str(), &told.verdict.detail, &told.verdict.fwd),
+        ("pass", &cache.detail, &cache.fwd)
+    );
+    assert!(cache.says("request-body"), "{cache:?}");
+    let fields: Fields = &[("connection", "Upgrade"), ("upgrade", "websocket")];
+    let told = explain(&edge, ("GET", "/fresh/1", fields)).await;
+    let cache = send(&edge, ("GET", "/fresh/1", fields)).await.cache();
+    assert_eq!(
+        (told.verdict.result.as_str(), &told.verdict.detail, &told.verdict.fwd),
+        ("pass", &cache.detail, &cache.fwd)
+    );
+    assert!(cache.says("upgrade"), "{cache:?}");
 }
 
 #[tokio::test]
@@ -356,7 +376,7 @@ async fn a_fetch_that_it_would_wait_for_is_seen() {
         gate.open();
         says
     };
-    let (_, says) = within("the fetch", async { tokio::join!(first, look) }).await;
+    let (_, says) = within("the fetch", Box::pin(async { tokio::join!(first, look) })).await;
     assert!(says.contains("collapsed"), "{says}");
     assert_eq!(origin.hits(), 1);
 }
