@@ -480,6 +480,20 @@ mod tests {
     }
 
     #[test]
+    fn the_mark_that_reaches_furthest_tells_why() {
+        let (memory, key) = (memory(1 << 20), key("/"));
+        let at = |seconds| NOW.plus(Duration::from_secs(seconds));
+        memory.mark_unshareable(&key, Marks::for_everybody(at(5), Detail::NoStore));
+        memory.mark_unshareable(&key, Marks::for_authorized(at(9), Detail::Authorization));
+        let marks = memory.get(key.as_bytes()).expect("a mark is kept").marks();
+        assert_eq!(marks.of(false), Some(Mark { until: at(5), why: Detail::NoStore }));
+        assert_eq!(marks.of(true), Some(Mark { until: at(9), why: Detail::Authorization }));
+        memory.mark_unshareable(&key, Marks::for_everybody(at(5), Detail::SetCookie));
+        let marks = memory.get(key.as_bytes()).expect("a mark is kept").marks();
+        assert_eq!(marks.of(false).map(|mark| mark.why), Some(Detail::SetCookie), "of two, the later word");
+    }
+
+    #[test]
     fn an_unshareable_mark_leaves_what_is_stored_and_ends_with_the_next_store() {
         let (memory, key) = (memory(1 << 20), key("/"));
         memory.put(&key, entry("en", "en", None), None);

@@ -285,6 +285,32 @@ mod tests {
     }
 
     #[test]
+    fn a_key_tells_its_parts_and_they_make_it_again() {
+        let rules = KeyRules {
+            headers: vec![HeaderName::from_static("x-device"), HeaderName::from_static("x-absent")],
+            cookies: vec!["tier".to_owned(), "none".to_owned()],
+            ..query(&[], &["utm_*"], true)
+        };
+        let headers = fields(&[("x-device", "phone"), ("cookie", "tier=1; a=b; tier=2")]);
+        let key = KeyBuffer::of("https", "a.test", "/p?b=1&utm_id=2&a=3", &headers, &rules).to_key();
+        let parts = key.parts().unwrap();
+        let want = Parts {
+            scheme: "https".to_owned(),
+            authority: "a.test".to_owned(),
+            target: "/p?a=3&b=1".to_owned(),
+            headers: vec![("x-device".to_owned(), Some(b"phone".to_vec())), ("x-absent".to_owned(), None)],
+            cookies: vec![("tier".to_owned(), vec![b"1".to_vec(), b"2".to_vec()]), ("none".to_owned(), vec![])],
+        };
+        assert_eq!(parts, want);
+        let again = KeyBuffer::of(&parts.scheme, &parts.authority, &parts.target, &parts.to_headers(), &rules);
+        assert_eq!(again.to_key(), key);
+        let bytes = key.as_bytes();
+        for foreign in [&b""[..], b"larder2", &bytes[..bytes.len() - 1], &[DOMAIN, b"\x06\0\0\0\0\0\0\0\0"].concat()] {
+            assert_eq!(Key::from_bytes(foreign).parts(), None, "no key: {foreign:?}");
+        }
+    }
+
+    #[test]
     fn what_counts_changes_the_key_and_the_rest_does_not() {
         let by = |headers: &[&'static str], cookies: &[&str]| KeyRules {
             headers: headers.iter().map(|&name| HeaderName::from_static(name)).collect(),

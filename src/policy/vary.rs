@@ -372,6 +372,30 @@ mod tests {
     }
 
     #[test]
+    fn the_fields_that_differ_are_named() {
+        let response = fields(&[("vary", "accept-language, foo, bar")]);
+        let stored = selecting(&response, &fields(&[("accept-language", "EN;q=0.5, de"), ("foo", "1")])).unwrap();
+        let cases: [(Lines, &[&str], &str); 4] = [
+            (&[("accept-language", "de, en;q=0.50"), ("foo", "1")], &[], "the same meaning"),
+            (&[("accept-language", "de"), ("foo", "1")], &["accept-language"], "another language"),
+            (
+                &[("accept-language", "de, en;q=0.5"), ("foo", "2"), ("bar", "")],
+                &["foo", "bar"],
+                "two, one of them new",
+            ),
+            (&[], &["accept-language", "foo"], "what is not there"),
+        ];
+        for (lines, want, why) in cases {
+            let names: Vec<_> =
+                stored.differing(&fields(lines), &response).into_iter().map(HeaderName::as_str).collect();
+            assert_eq!(names, want, "{why}");
+        }
+        let told: Vec<_> =
+            stored.values().map(|(_, value)| value.map(|value| String::from_utf8(value).unwrap())).collect();
+        assert_eq!(told, [Some("de, en;q=0.500".to_owned()), Some("1".to_owned()), None]);
+    }
+
+    #[test]
     fn a_response_in_the_language_wanted_most_matches() {
         let cases: [(Lines, &'static str, bool, &str); 10] = [
             (&[("content-language", "de")], "fr;q=0.5, de;q=1.0", true, "the first choice"),
@@ -445,6 +469,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_told_of_a_stored_response_selects_it_when_it_is_sent(
+            lines in proptest::collection::vec("[a-cA-C*;q=.0159, \"-]{0,12}", 0..4),
+        ) {
+            let response = fields(&[("vary", "accept-language, accept-encoding, foo")]);
+            let names = ["accept-language", "accept-encoding", "foo", "accept-language"].map(HeaderName::from_static);
+            let request: HeaderMap = names
+                .into_iter()
+                .zip(&lines)
+                .filter_map(|(name, line)| Some((name, HeaderValue::try_from(line).ok()?)))
+                .collect();
+            let selecting = selecting(&response, &request).unwrap();
+            let told = selecting.values().filter_map(|(name, value)| Some((name.clone(), HeaderValue::try_from(value?).ok()?)));
+            let told: HeaderMap = told.collect();
+            prop_assert!(selecting.matches(&told, &response), "{told:?}");
+            prop_assert!(selecting.differing(&told, &response).is_empty());
+        }
+
         #[test]
         fn a_request_matches_itself_whatever_its_bytes(
             vary in "[a-c*, ]{0,6}",

@@ -28,9 +28,10 @@ pub struct Explanation {
 /// What would be done with a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
-    /// `hit`, `stale`, `revalidate`, `miss`, `pass`, `refused`.
+    /// `hit`, `stale`, `revalidate` (with validators), `miss`, `pass`, `refused`, `purge`.
     pub result: String,
-    /// The `detail` that its `Cache-Status` would have; none for a fresh hit.
+    /// The `detail` that its `Cache-Status` would have; none for a fresh hit. An answer that turns out not to be storable
+    /// says why in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// The `fwd` of its `Cache-Status`, where the origin would be asked.

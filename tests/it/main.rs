@@ -6,6 +6,7 @@ mod caching;
 mod cli;
 mod collapsing;
 mod commands;
+mod explaining;
 mod forwarding;
 mod lifecycle;
 mod memory;
