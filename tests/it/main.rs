@@ -15,5 +15,6 @@ mod rules;
 mod sharing;
 mod staling;
 mod support;
+mod tagging;
 mod validating;
 mod varying;
