@@ -18,5 +18,6 @@ mod rules;
 mod sharing;
 mod staling;
 mod support;
+mod tagging;
 mod validating;
 mod varying;
