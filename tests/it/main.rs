@@ -1,5 +1,6 @@
 //! The whole of Larder over real sockets.
 #![allow(clippy::panic, reason = "a test fails by panicking, also from the files that it stands on")]
+mod admin;
 mod architecture;
 mod asking;
 mod caching;
@@ -8,6 +9,7 @@ mod collapsing;
 mod forwarding;
 mod lifecycle;
 mod memory;
+mod openapi;
 mod proxying;
 mod purging;
 mod ranges;
