@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 /// Works both ways, on requests and on responses. `Trailer` stays: it announces fields that travel on.
 ///
 /// A field that is meant for everybody stays even when `Connection` names it. RFC 9110 §7.6.1
-/// forbids naming it; obeying would let `Connection: cache-control` turn `private` into something to be stored.
+/// forbids naming it; obeying would let `Connection: cache-control` turn `private` into something to be stored, and
+/// `Connection: surrogate-key` take from a response the tags that it is purged by.
 /// Requests that try are refused before ([`names_protected_field`]).
 ///
 /// RFC 9110 §7.6.1; RFC 9111 §3.1.
@@ -90,9 +91,13 @@ fn is_end_to_end(name: &HeaderName) -> bool {
                 | "allow"
                 | "authorization"
                 | "cache-control"
+                | "cache-group-invalidation"
+                | "cache-groups"
+                | "cache-tag"
                 | "cdn-cache-control"
                 | "cookie"
                 | "date"
+                | "edge-cache-tag"
                 | "etag"
                 | "expect"
                 | "expires"
@@ -108,6 +113,7 @@ fn is_end_to_end(name: &HeaderName) -> bool {
                 | "server"
                 | "set-cookie"
                 | "surrogate-control"
+                | "surrogate-key"
                 | "trailer"
                 | "user-agent"
                 | "vary"
@@ -115,6 +121,7 @@ fn is_end_to_end(name: &HeaderName) -> bool {
                 | "www-authenticate"
                 | "x-real-ip"
                 | "x-request-id"
+                | "xkey"
         )
 }
 

@@ -336,9 +336,11 @@ impl<'a> Host<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scope::{Labels, Tags};
     use super::super::treatment::Action;
     use super::*;
     use http::HeaderValue;
+    use proptest::prelude::*;
     use std::time::Duration;
 
     type Lines = &'static [(&'static str, &'static str)];
@@ -534,5 +536,189 @@ mod tests {
             assert_eq!(routed.treatment.ttl, Some(Duration::from_secs(u64::from(set.ilog2()))));
         }
         assert_eq!(rules.merged.len(), REMEMBERED);
+    }
+
+    /// A rule on these paths that leaves parameters out of the key.
+    fn without(matcher: Matcher, excluded: &[&str]) -> Rule {
+        let key = KeyRules { query_exclude: globs(excluded), ..KeyRules::default() };
+        rule(matcher, Changes { key: Some(key), ..Changes::default() })
+    }
+
+    fn sorted(matcher: Matcher) -> Rule {
+        let key = KeyRules { query_sort: true, ..KeyRules::default() };
+        rule(matcher, Changes { key: Some(key), ..Changes::default() })
+    }
+
+    fn only(matcher: Matcher, included: &[&str]) -> Rule {
+        let key = KeyRules { query_include: globs(included), ..KeyRules::default() };
+        rule(matcher, Changes { key: Some(key), ..Changes::default() })
+    }
+
+    fn by_header(matcher: Matcher) -> Rule {
+        let key = KeyRules { headers: vec![http::header::ACCEPT], ..KeyRules::default() };
+        rule(matcher, Changes { key: Some(key), ..Changes::default() })
+    }
+
+    fn by_cookie(matcher: Matcher) -> Rule {
+        let key = KeyRules { cookies: vec!["tier".to_owned()], ..KeyRules::default() };
+        rule(matcher, Changes { key: Some(key), ..Changes::default() })
+    }
+
+    fn on_host(text: &str) -> Matcher {
+        Matcher { hosts: globs(&[text]), ..Matcher::default() }
+    }
+
+    /// Rules that ask for what only a request has: method and fields.
+    fn on_request() -> Matcher {
+        let headers = vec![(HeaderName::from_static("x-flag"), Glob::new("on"))];
+        Matcher { methods: vec![Method::HEAD], headers, ..Matcher::default() }
+    }
+
+    #[test]
+    fn a_url_has_the_forms_that_rules_on_its_host_and_path_may_give_it() {
+        let all = Matcher::default;
+        let regex = |text| Matcher { path_regex: Some(regex::Regex::new(text).unwrap()), ..Matcher::default() };
+        let cases: [(Vec<Rule>, &str, &[&str], &str); 18] = [
+            (vec![], "/a?b&a", &["/a?b&a"], "no rules: as it stands"),
+            (vec![rule(all(), ttl(1))], "/a?b&a", &["/a?b&a"], "a rule that says nothing of keys"),
+            (vec![without(all(), &["utm_*"])], "/a?utm_x=1&b", &["/a?utm_x=1&b", "/a?b"], "a parameter left out"),
+            (vec![without(all(), &["utm_*"])], "/a?utm_x=1", &["/a?utm_x=1", "/a"], "the last one left out"),
+            (vec![without(all(), &["utm_*"])], "/a?b", &["/a?b"], "nothing to leave out: each form once"),
+            (vec![only(all(), &["b"])], "/a?b&c", &["/a?b&c", "/a?b"], "one that counts"),
+            (vec![sorted(all())], "/a?b&a", &["/a?b&a", "/a?a&b"], "put in order"),
+            (vec![sorted(all())], "/a", &["/a"], "no query"),
+            (vec![without(on_request(), &["c"])], "/a?c", &["/a?c", "/a"], "a rule on methods and fields may apply"),
+            (vec![without(on_host("b.test"), &["c"])], "/a?c", &["/a?c"], "another host's rule does not"),
+            (vec![without(on_host("*.test"), &["c"])], "/a?c", &["/a?c", "/a"], "the host's does"),
+            (vec![without(on_path("/b/**"), &["c"])], "/a?c", &["/a?c"], "another path's rule does not"),
+            (vec![without(on_path("/a"), &["c"])], "/a?c", &["/a?c", "/a"], "the path's does"),
+            (vec![without(on_path("/a"), &["c"])], "/%61?c", &["/%61?c", "/%61"], "also spelt otherwise"),
+            (vec![without(regex("^/a$"), &["c"])], "/a?c", &["/a?c", "/a"], "a regular expression sees the path alone"),
+            (vec![without(regex("c"), &["c"])], "/a?c", &["/a?c"], "and not the query"),
+            (
+                vec![without(all(), &["c"]), sorted(on_path("/a"))],
+                "/a?c&b",
+                &["/a?c&b", "/a?b", "/a?b&c"],
+                "each of two: a later one replaces the whole key of an earlier one",
+            ),
+            (
+                vec![sorted(all()), sorted(on_request()), sorted(on_path("/a"))],
+                "/a?c&b",
+                &["/a?c&b", "/a?b&c"],
+                "three that say the same: each form once",
+            ),
+        ];
+        for (all, target, want, why) in cases {
+            let forms = Rules::compile(all, &[vec![]]).forms("a.test", target);
+            assert_eq!(forms.as_slice(), want, "{target}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_within_a_query_that_a_rule_may_normalise_names_all_queries() {
+        let prefix = |target: &str| Scope::Prefix(format!("http://a.test{target}").into());
+        let url = |target: &str| Scope::url("http", "a.test", target);
+        let exact = |target: &str| vec![prefix(target)];
+        let wide = |path: &str| vec![url(path), prefix(&format!("{path}?"))];
+        let all = Matcher::default;
+        let cases: [(Vec<Rule>, &str, Vec<Scope>, &str); 9] = [
+            (vec![], "/a?b", exact("/a?b"), "no rules: as it stands"),
+            (vec![sorted(all())], "/a", exact("/a"), "no query: keys keep the path"),
+            (vec![sorted(all())], "/a?b", wide("/a"), "its parameters may have moved"),
+            (vec![without(all(), &["b"])], "/a?", wide("/a"), "they may all be gone, and the question mark too"),
+            (vec![without(all(), &["b"])], "/a?b=?c", wide("/a"), "the first question mark ends the path"),
+            (vec![by_header(all())], "/a?b", exact("/a?b"), "a field in the key moves nothing"),
+            (vec![sorted(on_path("/b"))], "/a?b", exact("/a?b"), "another path's rule"),
+            (vec![sorted(on_host("b.test"))], "/a?b", exact("/a?b"), "another host's rule"),
+            (vec![by_header(all()), sorted(on_request())], "/a?b", wide("/a"), "a rule on methods and fields"),
+        ];
+        for (all, target, want, why) in cases {
+            let scopes = Rules::compile(all, &[vec![]]).prefix_forms("http", "a.test", target);
+            assert_eq!(scopes.as_slice(), want, "{target}: {why}");
+        }
+    }
+
+    #[test]
+    fn keys_are_plain_unless_a_rule_may_put_fields_or_cookies_into_them() {
+        let all = Matcher::default;
+        let cases: [(Vec<Rule>, bool, &str); 8] = [
+            (vec![], true, "no rules"),
+            (vec![rule(all(), ttl(1))], true, "a rule that says nothing of keys"),
+            (vec![sorted(all()), without(all(), &["b"])], true, "the query alone"),
+            (vec![by_header(all())], false, "a field"),
+            (vec![by_cookie(all())], false, "a cookie"),
+            (vec![sorted(all()), by_cookie(on_request())], false, "a rule on methods and fields may apply"),
+            (vec![by_cookie(on_path("/b"))], true, "another path's rule"),
+            (vec![by_cookie(on_host("b.test"))], true, "another host's rule"),
+        ];
+        for (all, want, why) in cases {
+            assert_eq!(Rules::compile(all, &[vec![]]).has_plain_keys("a.test", "/a?b"), want, "{why}");
+        }
+    }
+
+    fn matchers() -> impl Strategy<Value = Matcher> {
+        let patterns = prop_oneof![Just(vec![]), Just(vec!["/a"]), Just(vec!["/a/*", "/b"]), Just(vec!["/**/b"])];
+        let hosts = prop_oneof![Just(vec![]), Just(vec!["a.test"]), Just(vec!["*.test", "b"]), Just(vec!["b:81"])];
+        let methods = prop_oneof![Just(vec![]), Just(vec![Method::GET]), Just(vec![Method::HEAD, Method::POST])];
+        let flag = prop_oneof![Just(None), Just(Some("on")), Just(Some("*"))];
+        let regex = prop_oneof![Just(None), Just(Some("b$"))];
+        (patterns, hosts, methods, flag, regex).prop_map(|(path, host, methods, flag, regex)| Matcher {
+            hosts: globs(&host),
+            paths: paths(&path),
+            path_regex: regex.map(|text| regex::Regex::new(text).unwrap()),
+            methods,
+            headers: flag.map(|text| (HeaderName::from_static("x-flag"), Glob::new(text))).into_iter().collect(),
+        })
+    }
+
+    fn key_rules() -> impl Strategy<Value = Option<KeyRules>> {
+        let names = || prop_oneof![Just(vec![]), Just(vec!["a"]), Just(vec!["b*", "c"]), Just(vec!["*"])];
+        let some =
+            (names(), names(), any::<bool>(), any::<bool>()).prop_map(|(include, exclude, query_sort, by_field)| {
+                let headers = if by_field { vec![http::header::ACCEPT] } else { vec![] };
+                let (query_include, query_exclude) = (globs(&include), globs(&exclude));
+                KeyRules { query_include, query_exclude, query_sort, headers, cookies: vec![] }
+            });
+        prop_oneof![1 => Just(None), 3 => some.prop_map(Some)]
+    }
+
+    fn rule_sets() -> impl Strategy<Value = Vec<Rule>> {
+        let one =
+            (matchers(), key_rules()).prop_map(|(matcher, key)| rule(matcher, Changes { key, ..Changes::default() }));
+        prop::collection::vec(one, 0..5)
+    }
+
+    proptest! {
+        /// What is asked of a purge: it reaches whatever any request for the URL was stored under.
+        #[test]
+        fn whatever_a_request_is_stored_under_is_one_of_the_forms(
+            all in rule_sets(),
+            method in prop_oneof![Just(Method::GET), Just(Method::HEAD), Just(Method::POST)],
+            authority in prop_oneof![Just("a.test"), Just("b"), Just("b:81"), Just("c")],
+            target in "/(a|%61|a/b|b|c)(\\?([abc]1?(=[12?])?&?){0,3})?",
+            flag in prop_oneof![Just(None), Just(Some("on")), Just(Some("off"))],
+            cut in 0_usize..20,
+        ) {
+            let count = all.len();
+            let rules = Rules::compile(all, &[vec![]]);
+            let mut headers = HeaderMap::new();
+            if let Some(flag) = flag {
+                headers.insert("x-flag", HeaderValue::from_static(flag));
+            }
+            let path = target.split('?').next().unwrap();
+            let key = rules.route(&method, authority, path, &headers).treatment.key.clone();
+            let stored = normalised_target(&target, &key);
+            let forms = rules.forms(authority, &target);
+            prop_assert!(forms.iter().any(|form| *form == stored), "{stored} is none of {forms:?}");
+            prop_assert!(forms.contains(&target) && forms.len() <= count + 1, "{forms:?}");
+            if rules.has_plain_keys(authority, &target) {
+                prop_assert!(key.headers.is_empty() && key.cookies.is_empty());
+            }
+            // And whatever the URL begins with, as a prefix, reaches it too.
+            let prefix = &target[..cut.clamp(1, target.len())];
+            let labels = Labels::new("http", authority, &stored, Tags::default());
+            let scopes = rules.prefix_forms("http", authority, prefix);
+            prop_assert!(scopes.iter().any(|scope| scope.names(&labels)), "{labels:?} is in none of {scopes:?}");
+        }
     }
 }
