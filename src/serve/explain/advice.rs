@@ -2,6 +2,7 @@
 //!
 //! Where it can be tried, it is: on what is stored, with the rule book's own judgement.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CACHE_CONTROL, PRAGMA};
@@ -274,7 +275,7 @@ fn for_soft_purged(case: &Case<'_>, entry: &Entry) -> Vec<String> {
 /// Something is stored for other values of the fields that `Vary` names.
 fn for_other_variant(case: &Case<'_>) -> Vec<String> {
     let variants = case.entries().iter().filter(|entry| would_answer(case, entry));
-    let differing = |entry: &&std::sync::Arc<Entry>| {
+    let differing = |entry: &&Arc<Entry>| {
         let head = &entry.head;
         head.selecting.differing(&case.inquiry.headers, &head.headers).len()
     };
@@ -302,7 +303,7 @@ fn would_answer(case: &Case<'_>, entry: &Entry) -> bool {
     let asked = crate::respond::stored::Asked { headers: &headers, ..case.inquiry.asked(case.now) };
     let found =
         look_up::choose(&case.shared.ledger, case.variants.as_deref(), &asked, case.inquiry.directives().as_ref());
-    matches!(found, Found::Usable(usable) if usable.outcome.detail.is_none() && std::ptr::eq(&*usable.entry, entry))
+    matches!(found, Found::Usable(usable) if usable.outcome.detail.is_none() && std::ptr::eq(Arc::as_ptr(&usable.entry), entry))
 }
 
 /// One selecting field that differs.
@@ -324,11 +325,18 @@ fn for_field(case: &Case<'_>, entry: &Entry, name: &HeaderName) -> String {
     let helps = !allowed.is_empty() && normal(&theirs).is_some() && normal(&theirs) == normal(&case.inquiry.headers);
     let place = place(case, |changes| changes.vary.is_some());
     if helps {
-        return format!("{differs}: `vary = {{ {name} = {allowed:?} }}` {place} makes them one");
+        return format!("{differs}: `{}` {place} makes them one", vary_in_toml(case, name, &format!("{allowed:?}")));
     }
-    format!(
-        "{differs}: have the origin leave it out of `Vary`, or name the values that matter, `vary = {{ {name} = [\"…\"] }}` {place}"
-    )
+    let vary = vary_in_toml(case, name, "[\"…\"]");
+    format!("{differs}: have the origin leave it out of `Vary`, or name the values that matter, `{vary}` {place}")
+}
+
+/// `vary = { … }`, all of it: a later rule's takes the place of an earlier one's.
+fn vary_in_toml(case: &Case<'_>, name: &HeaderName, allowed: &str) -> String {
+    let others = case.inquiry.treatment().vary.iter().filter(|(other, _)| other != name);
+    let mut fields: Vec<_> = others.map(|(other, values)| format!("{other} = {values:?}")).collect();
+    fields.push(format!("{name} = {allowed}"));
+    format!("vary = {{ {} }}", fields.join(", "))
 }
 
 /// Values that a rule could normalise to so that it is what is stored: those which that request wanted.

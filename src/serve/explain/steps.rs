@@ -9,6 +9,7 @@ use super::request::Clean;
 use super::told::{self, words};
 use super::{Asking, Case};
 use crate::cache::entry::Entry;
+use crate::cache::memory::Mark;
 use crate::policy::freshness::Freshness;
 use crate::policy::outcome::Detail;
 use crate::policy::reuse::Standing;
@@ -22,11 +23,11 @@ use crate::wire::explain::{KeyParts, Step};
 /// What is taken off the request at the door.
 pub(super) fn of_request(clean: &Clean) -> Vec<Step> {
     let url = [clean.client.scheme.as_str(), "://", &clean.client.authority, clean.target.as_str()].concat();
-    let mut says = format!("{} {url}, as an untrusted client sends it.", clean.parts.method);
-    if !clean.dropped.is_empty() {
-        says += &format!(" Fields that do not go on: {}.", clean.dropped.join(", "));
-    }
-    vec![step("request", says)]
+    let dropped = match clean.dropped.as_slice() {
+        [] => String::new(),
+        dropped => format!(" Fields that do not go on: {}.", dropped.join(", ")),
+    };
+    vec![step("request", format!("{} {url}, as an untrusted client sends it.{dropped}", clean.parts.method))]
 }
 
 fn step(name: &str, says: String) -> Step {
@@ -142,36 +143,31 @@ fn subject<'a>(case: &'a Case<'_>) -> Option<&'a Entry> {
 }
 
 fn freshness(case: &Case<'_>, entry: &Entry) -> String {
-    let Freshness { lifetime, validate_always, must_revalidate, .. } = entry.head.freshness;
     let freshness = &entry.head.freshness;
+    let Freshness { lifetime, validate_always, must_revalidate, .. } = *freshness;
     let (age, ttl) = (freshness.age(case.now), freshness.ttl(case.now));
-    let mut says = format!("Age {}, lifetime {}: ", seconds(age), seconds(lifetime));
-    says += &if freshness.is_fresh(case.now) {
-        format!("fresh for {ttl} s more.")
+    let stands = if freshness.is_fresh(case.now) {
+        format!("fresh for {ttl} s more")
     } else {
-        format!("stale for {}.", seconds(case.now.since(freshness.fresh_until())))
+        format!("stale for {}", seconds(case.now.since(freshness.fresh_until())))
     };
-    for (is_so, remark) in [
-        (validate_always, " It says no-cache: it is revalidated every time."),
-        (must_revalidate, " It must not be used stale (must-revalidate, proxy-revalidate, s-maxage)."),
-        (entry.part.is_some(), " It is a part of the representation."),
-    ] {
-        says += if is_so { remark } else { "" };
-    }
-    for (name, window) in
-        [("stale-while-revalidate", freshness.stale_while_revalidate), ("stale-if-error", freshness.stale_if_error)]
-    {
-        if !window.is_zero() {
-            says += &format!(" {name}: {}.", seconds(window));
-        }
-    }
-    says
+    let window = |name, window: Duration| (!window.is_zero()).then(|| format!("{name}: {}", seconds(window)));
+    let remark = |is_so: bool, remark: &str| is_so.then(|| remark.to_owned());
+    let remarks = [
+        remark(validate_always, "it says no-cache, and is revalidated every time"),
+        remark(must_revalidate, "it must not be used stale (must-revalidate, proxy-revalidate, s-maxage)"),
+        remark(entry.part.is_some(), "it is a part of the representation"),
+        window("stale-while-revalidate", freshness.stale_while_revalidate),
+        window("stale-if-error", freshness.stale_if_error),
+    ];
+    let remarks: Vec<_> = remarks.into_iter().flatten().map(|remark| format!("; {remark}")).collect();
+    format!("Age {}, lifetime {}: {stands}{}.", seconds(age), seconds(lifetime), remarks.concat())
 }
 
 /// Why the last answers were not stored, where that is remembered.
 fn marks(case: &Case<'_>) -> Option<String> {
     let marks = case.variants.as_ref()?.marks();
-    let tell = |who: &str, mark: Option<crate::cache::memory::Mark>| {
+    let tell = |who: &str, mark: Option<Mark>| {
         let mark = mark?;
         let left = left(mark.until, case.now);
         Some(format!("{who} could not be shared: `{}`; {left}", mark.why.token()))
