@@ -2,13 +2,15 @@
 
 use http::request::Builder;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::edge::{Edge, before};
-use crate::support::eventually;
 use crate::support::origin::{Origin, ok, status};
 use crate::support::raw::Line;
 use crate::support::reply::Reply;
 use crate::support::wire::{Connection, Fields, ask};
+use crate::support::{eventually, within};
 
 /// An origin that tags what it answers: `/a` with `tag:/a`, and all of it with `all`.
 async fn tagging() -> Origin {
@@ -246,7 +248,7 @@ async fn what_cannot_be_understood_changes_nothing_and_is_told() {
         ("/purge/a", &[], "soft=1".into(), 400, "no JSON"),
         (k, &[], String::new(), 400, "no tag is named"),
         (k, &[], "{}".into(), 400, "no tag is named"),
-        (k, &[("surrogate-key", " ")], String::new(), 400, "names none"),
+        (k, &[("surrogate-key", " ")], String::new(), 400, "names no tag"),
         (k, &in_field, String::new(), 413, "1024"),
         (k, &[], many("surrogate_keys", "t", 1025), 413, "1024"),
         (k, &[("surrogate-key", "x")], many("surrogate_keys", "t", 1024), 413, "1024"),
@@ -455,6 +457,24 @@ async fn a_slow_body_is_waited_for_and_a_huge_one_is_refused() {
     }
     let head = sent.head().await.expect("the answer is not lost");
     assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
+}
+
+#[tokio::test]
+async fn a_client_that_still_sends_is_not_cut_off_from_its_answer() {
+    let origin = tagging().await;
+    let edge = before(origin.address()).start().await;
+    let mut stream = TcpStream::connect(edge.admin_address()).await.expect("it listens");
+    stream.write_all(b"POST /purge HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999\r\n\r\n").await.expect("it is open");
+    let mut head = [0; 12];
+    within("the answer", stream.read_exact(&mut head)).await.expect("an answer");
+    assert_eq!(&head, b"HTTP/1.1 413");
+    for sent in 0..8 {
+        let piece = within("room for a piece", stream.write_all(&vec![b' '; 1 << 20])).await;
+        piece.unwrap_or_else(|error| panic!("reset after {sent} MiB, and with it what was not read: {error}"));
+    }
+    let mut rest = String::new();
+    within("the rest", stream.read_to_string(&mut rest)).await.expect("a sound end");
+    assert!(rest.contains("4 MiB"), "{rest}");
 }
 
 #[tokio::test]
