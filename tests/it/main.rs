@@ -6,6 +6,7 @@ mod asking;
 mod caching;
 mod cli;
 mod collapsing;
+mod explaining;
 mod forwarding;
 mod lifecycle;
 mod memory;
