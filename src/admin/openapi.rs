@@ -199,3 +199,22 @@ fn in_query(parameter: &Parameter) -> Value {
         "schema": schema,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_and_the_document_have_the_same_routes() {
+        let in_table: BTreeSet<_> = ROUTES.iter().map(|route| (route.pattern, method(route.page))).collect();
+        let paths = document()["paths"].as_object().expect("paths by pattern");
+        let in_document = paths.iter().flat_map(|(path, methods)| {
+            let methods = methods.as_object().expect("operations by method");
+            methods.keys().map(move |method| (path.as_str(), method.as_str()))
+        });
+        assert_eq!(in_document.collect::<BTreeSet<_>>(), in_table);
+        assert_eq!(in_table.len(), ROUTES.len(), "no row stands twice");
+    }
+}

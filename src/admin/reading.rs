@@ -19,6 +19,9 @@ const MAX_BYTES: usize = 4 << 20;
 /// For the whole body.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// Bytes of what the reader of JSON says: it quotes what it does not know.
+const MAX_QUOTED: usize = 512;
+
 /// Reads a body to its end.
 ///
 /// # Errors
@@ -51,7 +54,11 @@ where
 ///
 /// 400 that says what is wrong, where, and what it looks like when it is right: `example`.
 pub(super) fn object<T: DeserializeOwned>(body: &[u8], example: &str) -> Result<T, Fault> {
-    let fault = |what: &str| Fault::bad(format!("{what}; write for example {example}"));
+    let fault = |what: &str| {
+        // It quotes what came: the example must not be cut off behind it.
+        let what = &what[..what.floor_char_boundary(MAX_QUOTED)];
+        Fault::bad(format!("{what}; write for example {example}"))
+    };
     if body.trim_ascii().is_empty() {
         return Err(fault("the body is empty"));
     }
@@ -84,8 +91,9 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_body_is_said() {
         let deep = format!(r#"{{"urls":[{{"url":"a","headers":{}1"#, r#"{"a":"#.repeat(100_000));
+        let long = format!(r#"{{"{}":1}}"#, "x".repeat(100_000));
         let arrays = format!(r#"{{"tags":{}"#, "[".repeat(1_000_000));
-        let cases: [(&[u8], &str, &str); 16] = [
+        let cases: [(&[u8], &str, &str); 17] = [
             (b"", "the body is empty", "nothing"),
             (b" \n", "the body is empty", "white space"),
             (b"tags=a", "no JSON: expected ident at line 1 column 2", "a form"),
@@ -99,7 +107,8 @@ mod tests {
             (br#"{"tags":["a"],"tags":["b"]}"#, "duplicate field `tags`", "which one counts?"),
             (br#"{"urls":["http://a/"],"files":["http://b/"]}"#, "duplicate field `urls`", "the same by two names"),
             (br#"{"tags":null}"#, "invalid type: null, expected a sequence at line 1 column 12", "null"),
-            (br#"{"tags":"a"}"#, "invalid type: string \"a\", expected a sequence", "no list"),
+            (br#"{"tags":"a"}"#, "invalid type: string", "no list"),
+            (long.as_bytes(), "unknown field `xxx", "what came is not repeated without end"),
             (deep.as_bytes(), "for example", "nested without end"),
             (arrays.as_bytes(), "for example", "nested without end"),
         ];

@@ -1,5 +1,6 @@
 //! The whole of Larder over real sockets.
 #![allow(clippy::panic, reason = "a test fails by panicking, also from the files that it stands on")]
+mod admin;
 mod architecture;
 mod asking;
 mod caching;
@@ -10,6 +11,7 @@ mod explaining;
 mod forwarding;
 mod lifecycle;
 mod memory;
+mod openapi;
 mod proxying;
 mod purge_model;
 mod purging;
