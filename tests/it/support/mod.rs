@@ -2,6 +2,7 @@
 
 pub(crate) mod edge;
 pub(crate) mod gate;
+pub(crate) mod held;
 pub(crate) mod origin;
 pub(crate) mod raw;
 pub(crate) mod reply;
