@@ -153,7 +153,6 @@ pub(super) async fn carry_out(office: &Office, order: Order) -> Result<Reply, Fa
 fn status(receipt: &Receipt) -> StatusCode {
     match receipt.status {
         Status::Ok | Status::DryRun => StatusCode::OK,
-        Status::Pending => StatusCode::ACCEPTED,
     }
 }
 
