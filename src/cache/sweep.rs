@@ -15,6 +15,10 @@ use super::ledger::Ledger;
 use super::memory::Memory;
 use crate::policy::reuse::Standing;
 
+/// How long what was purged stays before the walk begins: for that long the next request learns that it was a purge,
+/// and purges that come together cost one walk.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Keys looked at in one go. The thread that does it serves nobody meanwhile: well below a millisecond.
 const SLICE: usize = 256;
 
@@ -51,12 +55,12 @@ impl Sweep {
         Self { ledger, memory, swept, walks }
     }
 
-    /// Walks after each hard purge of more than URLs, until `stop`. Those that come during a walk are seen to by one
-    /// more.
+    /// Walks after each hard purge, until `stop`. Those that come during a walk are seen to by one more.
     pub async fn run(self, stop: CancellationToken) {
         let work = async {
             loop {
                 self.ledger.deaths().await;
+                tokio::time::sleep(PAUSE).await;
                 self.walk().await;
             }
         };
@@ -147,6 +151,7 @@ mod tests {
         let task = tokio::spawn(sweep.clone().run(stop.clone()));
         purge(&sweep, "gone", Severity::Hard);
         store(&sweep, "/gone/7", "gone", sweep.ledger.stamp());
+        tokio::time::sleep(PAUSE).await;
         // Each turn of this loop lets the sweep go on by one slice; the clock is the test's.
         let mut turns = 0;
         while sweep.walks.get() == 0 {
@@ -187,11 +192,11 @@ mod tests {
         let task = tokio::spawn(sweep.clone().run(stop.clone()));
         purge(&sweep, "a", Severity::Hard);
         while sweep.swept() == 0 {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(MIN_REST).await;
         }
         assert!(sweep.swept() < 1000 && sweep.walks.get() == 0, "the walk is under way");
         purge(&sweep, "b", Severity::Hard);
-        for _ in 0..1000 {
+        for _ in 0..3000 {
             tokio::time::sleep(MIN_REST).await;
         }
         assert_eq!((sweep.swept(), sweep.memory.objects(), sweep.walks.get()), (2000, 0, 2));

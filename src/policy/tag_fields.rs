@@ -93,7 +93,7 @@ impl Syntax {
             // Akamai: "delimited by a comma (,). For example, casual, knits, fall-sale".
             "cache-tag" | "edge-cache-tag" => Self::Commas,
             "cache-groups" => Self::Structured,
-            // varnish-modules takes both for `xkey` since 0.13, only blanks before; of a field we do not know it is the
+            // Of varnish-modules some versions take both for `xkey`, and some blanks only; of a field we do not know it is the
             // reading that splits most, and so purges too much rather than too little.
             _ => Self::WordsAndCommas,
         }

@@ -61,6 +61,11 @@ impl Census {
 
 #[cfg(test)]
 impl Census {
+    /// What it counts in.
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// Takes the turn, until what this gives is dropped.
     pub(super) async fn occupy(&self) -> tokio::sync::OwnedSemaphorePermit {
         Arc::clone(&self.turn).acquire_owned().await.expect("it is never closed")

@@ -22,8 +22,6 @@ use self::order::Order;
 use crate::cache::ledger::Ledger;
 use crate::cache::memory::Memory;
 use crate::clock::Clock;
-use crate::policy::key::Key;
-use crate::policy::reuse::Standing;
 use crate::policy::scope::Severity;
 use crate::policy::time::format_rfc3339;
 use crate::wire::purge::{Matched, Nodes, PurgeRecord, Receipt, Status};
@@ -35,7 +33,6 @@ const LOGGED: usize = 4;
 #[derive(Debug)]
 pub struct Purger {
     ledger: Arc<Ledger>,
-    memory: Arc<Memory>,
     clock: Clock,
     /// This node's name in receipts.
     node: Box<str>,
@@ -47,8 +44,8 @@ pub struct Purger {
 impl Purger {
     /// Purges by `ledger` what `memory` holds.
     pub fn new(ledger: Arc<Ledger>, memory: Arc<Memory>, clock: Clock, node: Box<str>) -> Self {
-        let census = Census::new(Arc::clone(&ledger), Arc::clone(&memory));
-        Self { ledger, memory, clock, node, census, history: History::default(), metrics: Metrics::default() }
+        let census = Census::new(Arc::clone(&ledger), memory);
+        Self { ledger, clock, node, census, history: History::default(), metrics: Metrics::default() }
     }
 
     /// Makes what is counted of purges known to `registry`.
@@ -81,10 +78,9 @@ impl Purger {
 
     /// Takes the purge down, and tells of it; its number.
     fn carry_out(&self, order: &Order, id: &str, matched: Matched) -> u64 {
-        let Order { scopes, keys, severity, who, .. } = order;
+        let Order { scopes, severity, who, .. } = order;
         let at = self.clock.now();
         let seq = self.ledger.purge(scopes, *severity, at).number;
-        keys.iter().flatten().for_each(|key| self.forget(key));
         self.metrics.count(scopes, *severity);
         let soft = *severity == Severity::Soft;
         let told = history::told(scopes);
@@ -103,14 +99,6 @@ impl Purger {
             nodes: self.nodes(),
         });
         seq
-    }
-
-    /// Gives the memory of what is dead under a key back at once: the sweep does not walk for a few URLs.
-    fn forget(&self, key: &Key) {
-        let Some(stored) = self.memory.get(key.as_bytes()) else { return };
-        for entry in stored.entries().iter().filter(|entry| entry.standing(&self.ledger) == Standing::Dead) {
-            self.memory.remove_entry(key, entry);
-        }
     }
 
     /// Who has what was purged: this node, which is alone.

@@ -10,7 +10,7 @@ use super::count::{Names, scan};
 use super::*;
 use crate::cache::memory::Limits;
 use crate::cache::sample;
-use crate::policy::key::KeyBuffer;
+use crate::policy::key::{Key, KeyBuffer};
 use crate::policy::route::Rules;
 use crate::policy::scope::{Labels, Scope, Tags};
 use crate::policy::time::Timestamp;
@@ -32,11 +32,11 @@ fn purger() -> Purger {
 impl Purger {
     fn store(&self, target: &str, tags: &[&str]) {
         let entry = sample::entry(sample::labels(target, tags), self.ledger.stamp(), Bytes::from_static(b"x"));
-        self.memory.put(&key(target), Arc::new(entry), None);
+        self.census.memory().put(&key(target), Arc::new(entry), None);
     }
 
     fn is_stored(&self, target: &str) -> bool {
-        self.memory.get(key(target).as_bytes()).is_some()
+        self.census.memory().get(key(target).as_bytes()).is_some()
     }
 }
 
@@ -97,18 +97,6 @@ async fn a_dry_run_counts_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_purged_url_gives_its_memory_back_at_once_unless_it_is_soft() {
-    let purger = purger();
-    for target in ["/1", "/2"] {
-        purger.store(target, &[]);
-    }
-    purger.purge(url("/1", Severity::Soft)).await;
-    assert!(purger.is_stored("/1"), "it may still serve");
-    purger.purge(url("/1", Severity::Hard)).await;
-    assert!(!purger.is_stored("/1") && purger.is_stored("/2"));
-}
-
-#[tokio::test]
 async fn the_history_is_bounded_in_purges_scopes_and_bytes() {
     let purger = purger();
     let long = "t".repeat(1000);
@@ -154,7 +142,7 @@ fn a_scan_that_has_looked_enough_says_that_there_may_be_more() {
     let names = Names::of(&[tag("t")]);
     let cases = [(4, 4, true, "one left"), (5, 5, false, "all seen"), (9, 5, false, "fewer than it may look at")];
     for (most, edge, partial, why) in cases {
-        assert_eq!(scan(&purger.ledger, &purger.memory, &names, most), Matched { edge, partial }, "{why}");
+        assert_eq!(scan(&purger.ledger, &purger.census.memory(), &names, most), Matched { edge, partial }, "{why}");
     }
 }
 

@@ -148,7 +148,12 @@ fn judge(ledger: &Ledger, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Opt
     let needed = |why, stored: bool| {
         let stored = stored.then(|| Arc::clone(entry));
         let alone = freshness.validate_always && why == Detail::NoCache;
-        let forward = if matches!(why, Detail::ClientNoCache) { Forward::Request } else { Forward::Stale };
+        let forward = match why {
+            Detail::ClientNoCache => Forward::Request,
+            // Gone: whether its memory has been given back already is nobody's business.
+            Detail::Purged => Forward::UriMiss,
+            _ => Forward::Stale,
+        };
         Found::Needed(Need { forward, why, stored, part: None, alone, unshareable: false })
     };
     match verdict {
@@ -168,7 +173,11 @@ fn judge_part(entry: &Arc<Entry>, asked: &Asked<'_>, verdict: Verdict) -> Found 
         return Found::Usable(Usable { entry: Arc::clone(entry), outcome, refresh: false });
     }
     let part = fresh.then(|| Arc::clone(entry));
-    let forward = if fresh { Forward::Partial } else { Forward::Stale };
+    let forward = match verdict {
+        Verdict::Fresh => Forward::Partial,
+        Verdict::Unusable(_) => Forward::UriMiss,
+        _ => Forward::Stale,
+    };
     let why = match verdict {
         Verdict::Validate(why) | Verdict::Unusable(why) => why,
         Verdict::Fresh => Detail::Partial,

@@ -95,7 +95,7 @@ pub struct Ledger {
     writer: Mutex<usize>,
     limits: Limits,
     folds: AtomicU64,
-    /// Told of hard purges that may leave many dead responses behind.
+    /// Told of hard purges: they leave dead responses behind.
     deaths: Notify,
 }
 
@@ -154,8 +154,7 @@ impl Ledger {
         self.folds.load(Ordering::Relaxed)
     }
 
-    /// Waits until a hard purge of more than URLs has been taken down, or one was since this last returned. For one
-    /// who waits.
+    /// Waits until a hard purge has been taken down, or one was since this last returned. For one who waits.
     pub async fn deaths(&self) {
         self.deaths.notified().await;
     }
@@ -282,8 +281,7 @@ impl Ledger {
         self.last.store(last.max(mark.latest()), Ordering::Release);
         let revision = self.revision.load(Ordering::Relaxed);
         self.revision.store(revision + 1, Ordering::Release);
-        // Those under plain URLs are few, and go with their next look-up.
-        if mark.hard > 0 && scopes.iter().any(|scope| !matches!(scope, Scope::Url(_))) {
+        if mark.hard > 0 {
             self.deaths.notify_one();
         }
     }

@@ -222,14 +222,13 @@ fn what_one_ledger_found_alive_is_nothing_to_another() {
 }
 
 #[test]
-fn those_who_give_memory_back_are_told_of_hard_purges_of_more_than_urls() {
+fn those_who_give_memory_back_are_told_of_hard_purges() {
     use futures_util::FutureExt as _;
     let ledger = Ledger::new();
     let told = || ledger.deaths().now_or_never().is_some();
     let cases = [
-        (vec![url("http://a.test/")], Severity::Hard, false, "few, and gone with the next look-up"),
+        (vec![url("http://a.test/")], Severity::Hard, true, "one of them is dead"),
         (vec![tag("x")], Severity::Soft, false, "nothing dies"),
-        (vec![url("http://a.test/"), tag("x")], Severity::Hard, true, "one of them may be many"),
         (vec![Scope::Everything], Severity::Hard, true, "all of them"),
     ];
     for (scopes, severity, want, why) in cases {
