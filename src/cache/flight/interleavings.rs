@@ -156,7 +156,9 @@ fn nobody_joins_a_flight_that_began_before_a_purge_that_has_returned() {
         ledger.purge(&[Scope::url("http", "a.test", "/")], Severity::Hard, Timestamp::EPOCH);
         is_purged.store(true, Ordering::SeqCst);
         drop(old);
-        others.into_iter().for_each(|thread| thread.join().expect("it is answered"));
+        for other in others {
+            other.join().expect("it is answered");
+        }
         assert!(flights.is_empty());
     });
 }
