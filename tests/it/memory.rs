@@ -164,3 +164,42 @@ async fn many_clients_of_one_large_body_share_it() {
     assert_bounded(&edge, 32 * MIB);
     eventually("the stored response", async || edge.get("/x").await.cache().is_fresh_hit().then_some(())).await;
 }
+
+/// A metric that counts, as it is written.
+async fn count(edge: &Edge, name: &str) -> String {
+    edge.metric(name).await.to_string()
+}
+
+#[tokio::test]
+async fn the_memory_of_an_invalidated_group_is_given_back_by_itself() {
+    let origin = Origin::serve(|asked| match asked.target.as_str() {
+        "/change" => ok("done").with("cache-group-invalidation", "\"g\""),
+        target if target.starts_with("/g/") => ok(vec![b'x'; 4096]).fresh(3600).with("cache-groups", "\"g\""),
+        _ => ok("kept").fresh(3600),
+    })
+    .await;
+    let edge = before(origin.address()).start().await;
+    edge.get("/kept").await;
+    for object in 0..50 {
+        edge.get(&format!("/g/{object}")).await;
+    }
+    assert_eq!(count(&edge, "larder_memory_objects").await, "51");
+    edge.ask("POST", "/change", &[]).await;
+    // Nobody asks for any of them again.
+    eventually("the sweep", async || (count(&edge, "larder_memory_objects").await == "1").then_some(())).await;
+    assert_eq!(count(&edge, "larder_swept_responses_total").await, "50");
+    assert!(edge.metric("larder_memory_bytes").await < 4096.0);
+    assert!(edge.get("/kept").await.cache().is_fresh_hit());
+}
+
+#[tokio::test]
+async fn a_write_takes_what_it_changes_out_of_the_memory_at_once() {
+    let origin = Origin::serve(|asked| if asked.method == "GET" { ok("page").fresh(3600) } else { ok("done") }).await;
+    let rule = "key = { query = { exclude = [\"utm_*\"] } }";
+    let edge = before(origin.address()).rule(rule).start().await;
+    edge.get("/page?id=1&utm_source=x").await;
+    assert_eq!(count(&edge, "larder_memory_objects").await, "1");
+    edge.ask("POST", "/page?utm_source=y&id=1", &[]).await;
+    assert_eq!(count(&edge, "larder_memory_objects").await, "0", "not when it is looked up next");
+    assert_eq!(count(&edge, "larder_swept_responses_total").await, "0", "and without a walk");
+}

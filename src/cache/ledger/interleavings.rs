@@ -56,7 +56,9 @@ fn look_while_purging(ledger: Ledger) {
     is_purged.store(true, Ordering::SeqCst);
     assert_ne!(entry.standing(&ledger), Standing::Alive, "also by the one who purged");
     other.join().expect("it ends");
-    readers.into_iter().for_each(|reader| reader.join().expect("it ends"));
+    for reader in readers {
+        reader.join().expect("it ends");
+    }
     assert_ne!(entry.standing(&ledger), Standing::Alive, "what was remembered of it does not bring it back");
 }
 
