@@ -62,6 +62,8 @@ async fn talk(stream: TcpStream, peer: IpAddr, office: Arc<Office>) {
     // Answers are small, and an operator waits for each.
     let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();
+    // A client that has said all may say so, and still be answered; and what it has asked for is done.
+    builder.half_close(true);
     builder.timer(TokioTimer::new());
     builder.header_read_timeout(HEAD_TIMEOUT);
     builder.max_header_size(HEAD_BYTES);

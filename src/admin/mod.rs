@@ -1,8 +1,8 @@
 //! The operator's listener: is it alive, what is stored, what was counted, what would be done; and purge this.
 //!
 //! It stays up while the public listeners drain, and is bounded like everything that listens. A request passes the
-//! [`door`], finds its row in the [`table`], has its query ([`query`]) or its body ([`reading`]) read, and is answered
-//! by its page: [`purging`], [`looking`], [`counting`], [`asking`]; [`openapi`] describes them all.
+//! `door`, finds its row in the `table`, has its query (`query`) or its body (`reading`) read, and is answered by its
+//! page: `purging`, `looking`, `counting`, `asking`; `openapi` describes them all.
 
 mod asking;
 mod counting;
@@ -168,6 +168,8 @@ impl fmt::Debug for Office {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use http::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
     use http_body_util::{BodyExt, Empty};
     use prometheus_client::metrics::counter::Counter;
@@ -265,6 +267,19 @@ mod tests {
             assert_eq!(answer.headers().contains_key(WWW_AUTHENTICATE), want == 401, "{why}");
             assert_eq!(answer.headers().contains_key(ALLOW), want == 405, "{why}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_purge_that_was_read_is_carried_out_though_nobody_waits_for_it() {
+        let office = office("", Readiness::Ready).await;
+        let mut answer = Box::pin(office.answer(ask("POST", "/purge/a", &[]), [127, 0, 0, 1].into()));
+        // What becomes of an answer whose connection breaks: it is dropped where it stands.
+        let is_pending = std::future::poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx).is_pending())).await;
+        assert!(is_pending, "the purge is counted first");
+        drop(answer);
+        office.shared.tasks.close();
+        office.shared.tasks.wait().await;
+        assert_eq!(office.shared.ledger.position(), 1);
     }
 
     #[tokio::test]
