@@ -19,6 +19,7 @@ use crate::body::request::RequestBody;
 use crate::cache::flight::Flights;
 use crate::cache::ledger::Ledger;
 use crate::cache::memory::{Limits, Memory};
+use crate::cache::sweep::Sweep;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::config::reload::{Trigger, Watcher};
@@ -146,6 +147,8 @@ impl Node {
             max_variants: settings.memory.max_variants,
         }));
         let ledger = Arc::new(Ledger::new());
+        let sweep = Sweep::register(Arc::clone(&ledger), Arc::clone(&memory), registry);
+        tasks.spawn(sweep.run(origins.stop.clone()));
         let purger = Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), node_name());
         purger.register(registry);
         let shared = Arc::new(Shared {

@@ -1,6 +1,5 @@
 //! What is kept of a response: head, body, deadlines, the request fields that selected it, and its stamp.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -8,6 +7,7 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::ledger::{Ledger, Stamp};
+use super::sync::atomic::{AtomicU64, Ordering};
 use crate::body::stored::StoredBody;
 use crate::policy::freshness::Freshness;
 use crate::policy::range;
@@ -32,7 +32,7 @@ pub struct Entry {
     pub body: StoredBody,
     /// Which part of the representation the body is; `None`: all of it.
     pub part: Option<Part>,
-    /// The ledger's position at which it was last found alive, plus one; zero: never looked at.
+    /// The ledger's revision at which it was last found alive; zero: never looked at.
     alive_at: AtomicU64,
     /// When it last answered, in milliseconds since the epoch; kept only where variants compete.
     used_at: AtomicU64,
@@ -118,13 +118,15 @@ impl Entry {
 
     /// How it stands with the purges that `ledger` knows. One comparison, while nothing new is known.
     pub fn standing(&self, ledger: &Ledger) -> Standing {
-        let position = ledger.position() + 1;
-        if self.alive_at.load(Ordering::Relaxed) == position {
+        // Read before the scopes are: a purge that comes in between makes it another one, and is looked for next time.
+        let revision = ledger.revision();
+        // Relaxed: whoever stored this number had seen all that belongs to it, and nothing else is read by it.
+        if self.alive_at.load(Ordering::Relaxed) == revision {
             return Standing::Alive;
         }
         let standing = self.head.standing(ledger);
         if standing == Standing::Alive {
-            self.alive_at.store(position, Ordering::Relaxed);
+            self.alive_at.store(revision, Ordering::Relaxed);
         }
         standing
     }

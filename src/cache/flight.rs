@@ -100,7 +100,12 @@ impl<F> Flights<F> {
     ) -> Seat<F> {
         let mut shard = self.shard(key);
         let flights = shard.entry(key.clone()).or_default();
-        if let Some(flight) = flights.iter().find(|flight| may_join(flight.stamp, &flight.landing.borrow())) {
+        // A copy is judged: the landing is not locked while the ledger is asked.
+        let mut is_open = |flight: &Arc<Flight<F>>| {
+            let landing = flight.landing.borrow().clone();
+            may_join(flight.stamp, &landing)
+        };
+        if let Some(flight) = flights.iter().find(|flight| is_open(flight)) {
             return Seat::Follower(Follow { landing: flight.landing.subscribe() });
         }
         let flight = Arc::new(Flight { stamp, landing: watch::Sender::new(Landing::Pending) });
@@ -191,6 +196,8 @@ impl<F> Follow<F> {
     }
 }
 
+#[cfg(all(test, feature = "interleavings"))]
+mod interleavings;
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,4 +4,8 @@ pub mod entry;
 pub mod flight;
 pub mod ledger;
 pub mod memory;
+pub mod sweep;
 mod sync;
+
+#[cfg(test)]
+pub(crate) mod sample;

@@ -211,3 +211,138 @@ pub enum Severity {
     /// It is stale from then on: it may serve within its stale windows, which begin with the purge.
     Soft,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tags(groups: &[&[u8]], others: &[&[u8]]) -> Tags {
+        Tags::new(groups.iter().copied(), others.iter().copied())
+    }
+
+    #[test]
+    fn a_port_is_digits_behind_the_last_colon_outside_brackets() {
+        let cases = [
+            ("a.test", "a.test", "no port"),
+            ("a.test:8080", "a.test", "a port"),
+            ("[::1]", "[::1]", "an address is no port"),
+            ("[::1]:8080", "[::1]", "an address with one"),
+            ("[2001:db8::1234]", "[2001:db8::1234]", "digits behind its last colon"),
+            ("127.0.0.1:81", "127.0.0.1", "an IPv4 address"),
+            ("", "", "nothing"),
+        ];
+        for (authority, want, why) in cases {
+            assert_eq!(host_of(authority), want, "{authority}: {why}");
+        }
+    }
+
+    #[test]
+    fn labels_know_their_parts() {
+        let cases = [
+            ("http", "a.test", "/", "http://a.test/", "http://a.test", "a.test", "plain"),
+            ("https", "a.test:8443", "/x?y=1", "https://a.test:8443/x?y=1", "https://a.test:8443", "a.test", "a port"),
+            ("https", "[::1]:1", "/", "https://[::1]:1/", "https://[::1]:1", "[::1]", "an address"),
+            (
+                "http",
+                "a.test",
+                "/http://b.test/",
+                "http://a.test/http://b.test/",
+                "http://a.test",
+                "a.test",
+                "a URL within",
+            ),
+        ];
+        for (scheme, authority, target, url, origin, host, why) in cases {
+            let labels = Labels::new(scheme, authority, target, Tags::default());
+            assert_eq!((labels.url(), labels.origin()), (url, origin), "{why}");
+            assert_eq!((labels.authority(), labels.host()), (authority, host), "{why}");
+            assert_eq!(Scope::url(scheme, authority, target), Scope::Url(url.into()), "scopes write it alike: {why}");
+            assert!(labels.tags().is_empty());
+        }
+    }
+
+    #[test]
+    fn tags_are_distinct_and_groups_come_first() {
+        type List<'a> = &'a [&'a [u8]];
+        let cases: &[(List<'_>, List<'_>, List<'_>, usize, &str)] = &[
+            (&[], &[], &[], 0, "none"),
+            (&[], &[b"b", b"a", b"b"], &[b"b", b"a"], 0, "in the order in which they came, each once"),
+            (&[b"g", b"g"], &[b"t"], &[b"g", b"t"], 1, "groups as well"),
+            (&[b"x"], &[b"x", b"t"], &[b"x", b"t"], 1, "a group that is a tag, too, is a group"),
+            (&[], &[b"a", b"A", b"a "], &[b"a", b"A", b"a "], 0, "exact bytes"),
+            (&[b""], &[b"", b"t"], &[b"", b"t"], 1, "an empty one is one"),
+            (&[b"ab"], &[b"a", b"b", b"\xff\0"], &[b"ab", b"a", b"b", b"\xff\0"], 1, "side by side they stay apart"),
+        ];
+        for (groups, others, want, count, why) in cases {
+            let tags = tags(groups, others);
+            assert_eq!(tags.iter().collect::<Vec<_>>(), *want, "{why}");
+            assert_eq!(tags.groups().collect::<Vec<_>>(), want[..*count], "{why}");
+            assert_eq!(tags.is_empty(), want.is_empty(), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_is_named_is_written_for_people() {
+        let group = Scope::Group { origin: "http://a.test".into(), name: b"g h".as_slice().into() };
+        let cases = [
+            (Scope::Everything, "everything", "everything", ""),
+            (Scope::Host("a.test".into()), "host a.test", "host", "a.test"),
+            (Scope::Prefix("http://a.test/".into()), "prefix http://a.test/", "prefix", "http://a.test/"),
+            (Scope::Tag(b"t\xff".as_slice().into()), "tag t\u{fffd}", "tag", "t\u{fffd}"),
+            (group, "group http://a.test g h", "group", "http://a.test g h"),
+            (Scope::url("http", "a.test", "/x"), "url http://a.test/x", "url", "http://a.test/x"),
+        ];
+        for (scope, text, kind, name) in cases {
+            assert_eq!((scope.to_string().as_str(), scope.kind(), scope.name().as_str()), (text, kind, name));
+        }
+    }
+
+    fn names() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        vec(vec(prop::sample::select(vec![b'a', b'b', 0, 0xff]), 0..3), 0..8)
+    }
+
+    proptest! {
+        #[test]
+        fn any_labels_give_back_what_they_were_made_of(
+            scheme in "https?",
+            authority in "[a-z.]{1,12}(:[1-9][0-9]{0,4})?|\\[[0-9a-f:]{2,20}\\](:[1-9][0-9]{0,4})?",
+            target in "/[!-~]{0,40}",
+            groups in names(),
+            others in names(),
+        ) {
+            let given = |names: &[Vec<u8>]| names.iter().map(|name| name.clone().into_boxed_slice()).collect::<Vec<_>>();
+            let tags = Tags::new(groups.iter().map(Vec::as_slice), others.iter().map(Vec::as_slice));
+            let labels = Labels::new(&scheme, &authority, &target, tags);
+            prop_assert_eq!(labels.url(), format!("{scheme}://{authority}{target}"));
+            prop_assert_eq!(labels.origin(), format!("{scheme}://{authority}"));
+            prop_assert_eq!(labels.authority(), &authority);
+            prop_assert!(authority.starts_with(labels.host()));
+            let own = [
+                Scope::Everything,
+                Scope::Host(authority.as_str().into()),
+                Scope::Host(labels.host().into()),
+                Scope::Prefix(format!("{scheme}://{authority}/").into()),
+                Scope::url(&scheme, &authority, &target),
+            ];
+            prop_assert!(own.iter().all(|scope| scope.names(&labels)));
+            let longer = [&*target, "x"].concat();
+            prop_assert!(!Scope::url(&scheme, &authority, &longer).names(&labels));
+            for (name, is_group) in given(&groups).into_iter().map(|name| (name, true))
+                .chain(given(&others).into_iter().map(|name| (name, false)))
+            {
+                prop_assert!(Scope::Tag(name.clone()).names(&labels), "{name:?} is one of its tags");
+                let origin: Box<str> = labels.origin().into();
+                let names = Scope::Group { origin, name: name.clone() }.names(&labels);
+                prop_assert_eq!(names, is_group || groups.iter().any(|group| **group == *name));
+            }
+            let mut known = std::collections::HashSet::new();
+            prop_assert!(labels.tags().iter().all(|tag| known.insert(tag)), "each once");
+            let all: std::collections::HashSet<_> = groups.iter().chain(&others).map(Vec::as_slice).collect();
+            prop_assert_eq!(known, all, "none is lost, none is made up");
+            prop_assert_eq!(labels.tags().iter().len(), labels.tags().iter().count());
+        }
+    }
+}

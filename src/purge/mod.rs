@@ -105,7 +105,7 @@ impl Purger {
         seq
     }
 
-    /// Gives the memory of what is dead under a key back at once.
+    /// Gives the memory of what is dead under a key back at once: the sweep does not walk for a few URLs.
     fn forget(&self, key: &Key) {
         let Some(stored) = self.memory.get(key.as_bytes()) else { return };
         for entry in stored.entries().iter().filter(|entry| entry.standing(&self.ledger) == Standing::Dead) {

@@ -6,7 +6,7 @@ use crate::policy::key::{Key, KeyBuffer};
 use crate::policy::naming::{self, Fault};
 use crate::policy::route::Rules;
 use crate::policy::scope::{Scope, Severity};
-use crate::policy::tag_fields::{self, MAX_TAG};
+use crate::policy::tag_fields::{self, CACHE_GROUPS, MAX_TAG};
 use crate::policy::treatment::KeyRules;
 use crate::wire::purge::{PurgeRequest, UrlItem, Wait};
 
@@ -110,23 +110,19 @@ impl Order {
     ///
     /// The fields are there and name no tag, or name it as it cannot be: 400; too many: 413.
     pub fn of_fields(headers: &HeaderMap, tag_headers: &[HeaderName], who: String) -> Option<Result<Self, Refusal>> {
-        tag_headers.iter().any(|name| headers.contains_key(name)).then(|| {
-            let mut scopes = Vec::new();
-            for name in tag_headers {
-                if has_long_tag(headers, name) {
-                    return Err(Refusal::bad(format!("{name} names a tag of more than {MAX_TAG} bytes")));
-                }
-                scopes.extend(tag_fields::in_field(headers, name).into_iter().map(Scope::Tag));
-            }
-            if scopes.is_empty() {
-                return Err(Refusal::bad("the field for tags is there, and names none"));
-            }
+        let mut present = tag_headers.iter().filter(|name| headers.contains_key(*name)).peekable();
+        present.peek()?;
+        let scopes = present.try_fold(Vec::new(), |mut scopes, name| {
+            scopes.extend(tags(headers, name)?.into_iter().map(Scope::Tag));
+            Ok(scopes)
+        });
+        Some(scopes.and_then(|scopes| {
             if scopes.len() > MAX_NAMES {
                 return Err(Refusal::too_many("tags", scopes.len()));
             }
             let severity = severity(headers)?;
             Ok(Self { scopes, keys: None, severity, dry_run: false, wait: Wait::Edge, who })
-        })
+        }))
     }
 
     /// Reads what `PURGE` of this target names: the URL, or what is below a path that ends in `*`.
@@ -179,11 +175,19 @@ pub fn severity(headers: &HeaderMap) -> Result<Severity, Refusal> {
     Ok(said.unwrap_or(Severity::Hard))
 }
 
-/// Whether a field holds a tag that no response carries: it was left out there.
-fn has_long_tag(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let lines = headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
-    let mut words = lines.flat_map(|line| line.split(|byte| matches!(byte, b' ' | b'\t' | b',' | b'"')));
-    words.any(|word| word.len() > MAX_TAG)
+/// The tags of a field that is there. All of it must be one: what was left out would be confirmed and not done.
+fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Vec<Box<[u8]>>, Refusal> {
+    let tags = tag_fields::in_field(headers, name);
+    if tags.is_empty() {
+        let how = if *name == CACHE_GROUPS { r#": it is a list of strings, "a", "b""# } else { "" };
+        return Err(Refusal::bad(format!("{name} names no tag{how}")));
+    }
+    match tags.iter().find(|tag| tag.len() > MAX_TAG) {
+        Some(long) => {
+            Err(Refusal::bad(format!("{name}: a tag has {MAX_TAG} bytes at most, and one here has {}", long.len())))
+        }
+        None => Ok(tags),
+    }
 }
 
 /// Reads each name of a list; an error says which one is none.
@@ -354,7 +358,7 @@ mod tests {
     #[test]
     fn fields_name_tags_each_by_its_own_syntax() {
         let names = ["surrogate-key", "cache-tag", "cache-groups"].map(HeaderName::from_static);
-        let cases: [(Fields, Option<Told>, &str); 10] = [
+        let cases: [(Fields, Option<Told>, &str); 11] = [
             (&[], None, "no such field"),
             (&[("xkey", "a")], None, "not one of those configured"),
             (&[("surrogate-key", "a b")], Some(Ok("tag a\ntag b")), "white space"),
@@ -364,6 +368,7 @@ mod tests {
             (&[("cache-tag", "c"), ("surrogate-key", "a")], Some(Ok("tag a\ntag c")), "two fields"),
             (&[("surrogate-key", " ")], Some(Err(400)), "none named"),
             (&[("cache-groups", "a b")], Some(Err(400)), "not a structured list"),
+            (&[("surrogate-key", "a"), ("cache-groups", "b")], Some(Err(400)), "a part of it names nothing"),
             (&[("surrogate-key", "a"), ("soft-purge", "maybe")], Some(Err(400)), "of no severity"),
         ];
         for (lines, want, why) in cases {
@@ -386,6 +391,7 @@ mod tests {
             (vec!["t"; 1024].join(" "), Ok(1024), "as many as may be"),
             (vec!["t"; 1025].join(" "), Err(413), "too many"),
             ("t".repeat(1024), Ok(1), "as long as one may be"),
+            (vec!["t,"; 1024].join(" "), Ok(1024), "a comma after each"),
             (format!("a {}", "t".repeat(1025)), Err(400), "too long, and not left out"),
         ];
         for (value, want, why) in cases {

@@ -3,28 +3,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use proptest::prelude::*;
 
 use super::count::{Names, scan};
 use super::*;
-use crate::body::stored::StoredBody;
-use crate::cache::entry::{Entry, Head};
 use crate::cache::memory::Limits;
-use crate::policy::freshness::Freshness;
+use crate::cache::sample;
 use crate::policy::key::KeyBuffer;
 use crate::policy::route::Rules;
 use crate::policy::scope::{Labels, Scope, Tags};
 use crate::policy::time::Timestamp;
 use crate::policy::treatment::KeyRules;
-use crate::policy::vary::Selecting;
 use crate::wire::purge::Wait;
 
 const NOW: Timestamp = Timestamp::from_millis(784_111_777_120);
-
-fn labels(target: &str, tags: &[&str]) -> Labels {
-    Labels::new("http", "a.test", target, Tags::new([], tags.iter().map(|tag| tag.as_bytes())))
-}
 
 fn key(target: &str) -> Key {
     KeyBuffer::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default()).to_key()
@@ -38,25 +31,7 @@ fn purger() -> Purger {
 
 impl Purger {
     fn store(&self, target: &str, tags: &[&str]) {
-        let head = Head {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            hidden: HeaderMap::new(),
-            selecting: Selecting::Any,
-            freshness: Freshness {
-                born: NOW,
-                lifetime: Duration::from_mins(1),
-                stale_while_revalidate: Duration::ZERO,
-                stale_if_error: Duration::ZERO,
-                validate_always: false,
-                must_revalidate: false,
-            },
-            received_at: NOW,
-            fetch_cost: Duration::ZERO,
-            labels: labels(target, tags),
-            stamp: self.ledger.stamp(),
-        };
-        let entry = Entry::new(head, StoredBody::from_bytes(Bytes::from_static(b"x")), None);
+        let entry = sample::entry(sample::labels(target, tags), self.ledger.stamp(), Bytes::from_static(b"x"));
         self.memory.put(&key(target), Arc::new(entry), None);
     }
 

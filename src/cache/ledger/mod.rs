@@ -4,6 +4,7 @@
 //! A purge concerns every response with a lower number that it names; so a fill that began before a purge can never
 //! outlive it, and nothing is walked, scanned or indexed.
 
+mod fold;
 mod marks;
 mod prefixes;
 
@@ -11,21 +12,20 @@ use std::ops::ControlFlow;
 use std::sync::PoisonError;
 
 use smallvec::SmallVec;
+use tokio::sync::Notify;
 
+use self::fold::EVERYTHING;
 use self::marks::{Mark, Marks};
 use self::prefixes::Prefixes;
 use super::sync::Mutex;
 use super::sync::atomic::{AtomicU64, Ordering};
 use crate::policy::reuse::Standing;
-use crate::policy::scope::{Labels, Scope, Severity, host_of};
+use crate::policy::scope::{Labels, Scope, Severity};
 use crate::policy::time::Timestamp;
 
 /// Scopes kept one by one, and the bytes that they may take. Beyond either the older half folds upwards: a ledger
 /// that forgot would serve what was purged, and one without a bound would be the memory leak of every busy API.
 const LIMITS: Limits = Limits { scopes: 65_536, bytes: 32 << 20 };
-
-/// The name of the scope above all hosts, among them.
-const EVERYTHING: &[u8] = b"";
 
 #[derive(Debug, Clone, Copy)]
 struct Limits {
@@ -83,6 +83,8 @@ pub struct Ledger {
     era: u64,
     /// The last number; published after its purge can be found.
     last: AtomicU64,
+    /// Another one for each purge taken down; published last.
+    revision: AtomicU64,
     urls: Marks,
     prefixes: Prefixes,
     tags: Marks,
@@ -93,6 +95,8 @@ pub struct Ledger {
     writer: Mutex<usize>,
     limits: Limits,
     folds: AtomicU64,
+    /// Told of hard purges that may leave many dead responses behind.
+    deaths: Notify,
 }
 
 impl Ledger {
@@ -105,6 +109,8 @@ impl Ledger {
         Self {
             era: fastrand::u64(1..),
             last: AtomicU64::new(0),
+            // Not the same in two ledgers: what one of them found alive is nothing to the other.
+            revision: AtomicU64::new(fastrand::u64(1..u64::MAX / 2)),
             urls: Marks::default(),
             prefixes: Prefixes::default(),
             tags: Marks::default(),
@@ -113,6 +119,7 @@ impl Ledger {
             writer: Mutex::new(0),
             limits,
             folds: AtomicU64::new(0),
+            deaths: Notify::new(),
         }
     }
 
@@ -121,9 +128,15 @@ impl Ledger {
         Stamp { era: self.era, number: self.position() }
     }
 
-    /// The last number known. A response found alive at this position stays so while it is the same.
+    /// The last number known.
     pub fn position(&self) -> u64 {
         self.last.load(Ordering::Acquire)
+    }
+
+    /// Which edition of the ledger this is; never zero. A response that was found alive after this was read is alive
+    /// while it stays the same. The position would not do: a log may tell of a lower number late.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
     }
 
     /// Whether this node knows every purge of the log up to `position`.
@@ -133,12 +146,18 @@ impl Ledger {
 
     /// Scopes that are kept one by one.
     pub fn scopes(&self) -> usize {
-        self.narrow().iter().map(|(marks, _)| marks.len()).sum::<usize>() + self.hosts.len()
+        [&self.urls, self.prefixes.marks(), &self.tags, &self.groups, &self.hosts].map(Marks::len).iter().sum()
     }
 
     /// How often scopes were folded into wider ones.
     pub fn folds(&self) -> u64 {
         self.folds.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a hard purge of more than URLs has been taken down, or one was since this last returned. For one
+    /// who waits.
+    pub async fn deaths(&self) {
+        self.deaths.notified().await;
     }
 
     /// Writes a purge into the log of this node alone, and takes it down. Gives its position: what is fetched from now
@@ -150,7 +169,8 @@ impl Ledger {
         Stamp { era: self.era, number }
     }
 
-    /// Takes a purge down that was numbered elsewhere. The same one may come again.
+    /// Takes a purge down that was numbered elsewhere. The same one may come again, and one that comes late acts as
+    /// the others do; but [`Ledger::acknowledges`] holds only where they come in the order of their numbers.
     ///
     /// # Errors
     ///
@@ -175,10 +195,12 @@ impl Ledger {
             if mark.hard > stamp.number {
                 return ControlFlow::Break(());
             }
-            let since = match (mark.doubt > stamp.number, mark.soft > stamp.number) {
-                (true, _) => Timestamp::EPOCH,
-                (false, true) => mark.soft_at,
-                (false, false) => return ControlFlow::Continue(()),
+            let since = if mark.doubt > stamp.number {
+                Timestamp::EPOCH
+            } else if let Some(since) = mark.softs.since(stamp.number) {
+                since
+            } else {
+                return ControlFlow::Continue(());
             };
             standing = match standing {
                 Standing::Stale { since: known } => Standing::Stale { since: known.min(since) },
@@ -189,12 +211,18 @@ impl Ledger {
         if dead.is_break() { Standing::Dead } else { standing }
     }
 
-    /// The purge by which such a response is not alive: the last hard one, else the last soft one.
+    /// The purge by which such a response is not alive: the last hard one, else the last soft one. With a stamp of
+    /// another era, all that this ledger does not know.
     pub fn blame(&self, labels: &Labels, stamp: Stamp) -> Option<Blame> {
+        if stamp.era != self.era {
+            let number = self.position();
+            return Some(Blame { number, scope: Scope::Everything, severity: Severity::Soft, folded: true });
+        }
         let mut worst: Option<Blame> = None;
         let _ = self.visit(labels, |scope, mark| {
             let hard = (mark.hard > stamp.number).then_some((mark.hard, Severity::Hard, false));
-            let soft = (mark.soft > stamp.number).then_some((mark.soft, Severity::Soft, false));
+            let soft = mark.softs.latest();
+            let soft = (soft > stamp.number).then_some((soft, Severity::Soft, false));
             let doubt = (mark.doubt > stamp.number).then_some((mark.doubt, Severity::Soft, true));
             for (number, severity, folded) in [hard, doubt, soft].into_iter().flatten() {
                 let rank = |severity, number| (severity == Severity::Hard, number);
@@ -248,44 +276,15 @@ impl Ledger {
         if *bytes > self.limits.bytes || self.scopes() > self.limits.scopes {
             self.fold(bytes);
         }
-        // Published last: a look-up that sees the number finds the purge. A fetch that begins in between takes the
-        // lower number and is judged too strictly, which is the safe side.
+        // Published when the marks are there: a look-up that sees the number finds the purge. A fetch that begins in
+        // between takes the lower number and is judged too strictly, which is the safe side.
         let last = self.last.load(Ordering::Relaxed);
         self.last.store(last.max(mark.latest()), Ordering::Release);
-    }
-
-    /// The kinds of scopes below hosts, and the host that one of each folds into.
-    fn narrow(&self) -> [(&Marks, HostOf); 4] {
-        [
-            (&self.urls, host_of_url),
-            (self.prefixes.marks(), host_of_url),
-            (&self.groups, host_of_url),
-            // A tag is known on every host.
-            (&self.tags, |_| EVERYTHING),
-        ]
-    }
-
-    /// Folds the older half of the scopes into their hosts, and hosts, if they are too many, into everything.
-    fn fold(&self, bytes: &mut usize) {
-        self.folds.fetch_add(1, Ordering::Relaxed);
-        let narrow = self.narrow().map(|(marks, host_of)| (marks, host_of, marks.all()));
-        let mut numbers: Vec<u64> =
-            narrow.iter().flat_map(|(_, _, all)| all.iter().map(|(_, mark)| mark.latest())).collect();
-        if !numbers.is_empty() {
-            let middle = numbers.len() / 2;
-            let (_, &mut middle, _) = numbers.select_nth_unstable(middle);
-            for (marks, host_of, all) in narrow {
-                for (name, mark) in all.iter().filter(|(_, mark)| mark.latest() <= middle) {
-                    *bytes += self.hosts.add(host_of(name), Mark::doubt(mark.latest()));
-                    *bytes -= marks.forget(name);
-                }
-            }
-        }
-        if self.hosts.len() > self.limits.scopes / 2 || *bytes > self.limits.bytes {
-            for (host, mark) in self.hosts.all().iter().filter(|(host, _)| **host != *EVERYTHING) {
-                *bytes += self.hosts.add(EVERYTHING, Mark::doubt(mark.latest()));
-                *bytes -= self.hosts.forget(host);
-            }
+        let revision = self.revision.load(Ordering::Relaxed);
+        self.revision.store(revision + 1, Ordering::Release);
+        // Those under plain URLs are few, and go with their next look-up.
+        if mark.hard > 0 && scopes.iter().any(|scope| !matches!(scope, Scope::Url(_))) {
+            self.deaths.notify_one();
         }
     }
 }
@@ -294,17 +293,6 @@ impl Default for Ledger {
     fn default() -> Self {
         Self::new()
     }
-}
-
-type HostOf = fn(&[u8]) -> &[u8];
-
-/// The host, without its port, of an absolute URL or of a name that begins with one; everything, where there is none.
-fn host_of_url(url: &[u8]) -> &[u8] {
-    let host = std::str::from_utf8(url).ok().and_then(|url| {
-        let (_, rest) = url.split_once("://")?;
-        Some(host_of(&rest[..rest.find(['/', '\0']).unwrap_or(rest.len())]))
-    });
-    host.map_or(EVERYTHING, str::as_bytes)
 }
 
 /// Injective: an origin holds no NUL.
@@ -338,3 +326,8 @@ impl Named<'_> {
         }
     }
 }
+
+#[cfg(all(test, feature = "interleavings"))]
+mod interleavings;
+#[cfg(test)]
+mod tests;

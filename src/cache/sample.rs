@@ -1,0 +1,42 @@
+//! What do tests store?
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use super::entry::{Entry, Head};
+use super::ledger::Stamp;
+use crate::body::stored::StoredBody;
+use crate::policy::freshness::Freshness;
+use crate::policy::scope::{Labels, Tags};
+use crate::policy::time::Timestamp;
+use crate::policy::vary::Selecting;
+
+/// The labels of `http://a.test` and this target, with these tags.
+pub(crate) fn labels(target: &str, tags: &[&str]) -> Labels {
+    Labels::new("http", "a.test", target, Tags::new([], tags.iter().map(|tag| tag.as_bytes())))
+}
+
+/// A stored response without fields, fresh for a minute.
+pub(crate) fn entry(labels: Labels, stamp: Stamp, body: Bytes) -> Entry {
+    let head = Head {
+        status: StatusCode::OK,
+        headers: HeaderMap::new(),
+        hidden: HeaderMap::new(),
+        selecting: Selecting::Any,
+        freshness: Freshness {
+            born: Timestamp::EPOCH,
+            lifetime: Duration::from_mins(1),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            validate_always: false,
+            must_revalidate: false,
+        },
+        received_at: Timestamp::EPOCH,
+        fetch_cost: Duration::ZERO,
+        labels,
+        stamp,
+    };
+    Entry::new(head, StoredBody::from_bytes(body), None)
+}
