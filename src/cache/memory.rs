@@ -453,6 +453,51 @@ mod tests {
     }
 
     #[test]
+    fn what_was_asked_for_before_a_purge_does_not_displace_what_was_after() {
+        let cases = [
+            // stamps, receipts (seconds): of the stored one, of the one that comes   stays   why
+            ((2, 5), (1, 9), true, "it was asked for with more purges known"),
+            ((1, 9), (2, 5), false, "it was asked for with fewer"),
+            ((1, 9), (1, 5), true, "it was received later"),
+            ((1, 5), (1, 9), false, "it was received earlier"),
+        ];
+        for (stored, comes, stays, why) in cases {
+            let (memory, key) = (memory(1 << 20), key("/"));
+            for (body, (number, seconds)) in [("stored", stored), ("comes", comes)] {
+                let mut head = entry("", "en", None).head.clone();
+                head.stamp = Stamp { era: 1, number };
+                head.received_at = NOW.plus(Duration::from_secs(seconds));
+                memory.put(&key, Arc::new(Entry::new(head, StoredBody::from_bytes(body.into()), None)), None);
+            }
+            assert_eq!(bodies(&memory, &key) == [b"stored".to_vec()], stays, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_part_takes_the_place_of_what_is_dead_and_takes_bytes_from_nothing_but_what_is_alive() {
+        let part = |first| Some(Part { first, complete: Some(10) });
+        let stale = Standing::Stale { since: NOW };
+        let cases = [
+            // stored                    its standing     want              why
+            (("0123456789", None), Standing::Alive, "0123456789", "whole and fresh: it stays"),
+            (("0123456789", None), stale, "0123456789", "it may still serve stale"),
+            (("0123456789", None), Standing::Dead, "56789", "gone: it is in nobody's way"),
+            (("01234", part(0)), Standing::Alive, "0123456789", "two parts make a whole"),
+            (("01234", part(0)), stale, "56789", "its bytes are older than a purge"),
+            (("01234", part(0)), Standing::Dead, "56789", "so are these"),
+        ];
+        for ((body, stored), standing, want, why) in cases {
+            let (memory, key) = (memory(1 << 20), key("/"));
+            match stored {
+                Some(_) => memory.put_part(&key, &entry(body, "en", stored), NOW, |_| Standing::Alive),
+                None => memory.put(&key, entry(body, "en", None), None),
+            }
+            memory.put_part(&key, &entry("56789", "en", part(5)), NOW, |_| standing);
+            assert_eq!(bodies(&memory, &key), [want.as_bytes().to_vec()], "{standing:?}: {why}");
+        }
+    }
+
+    #[test]
     fn the_tier_stays_within_its_capacity() {
         let memory = memory(1 << 20);
         let body = "x".repeat(10_000);

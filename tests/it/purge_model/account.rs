@@ -82,6 +82,15 @@ impl Account {
         is_earlier && purge.scopes.iter().any(|scope| scope.names(&fetch.labels))
     }
 
+    /// Why a request that came at `began`, and still waits, must not: nobody has asked since a purge named its URL.
+    pub(super) fn forbids_waiting(&self, untagged: &Labels, began: u64) -> Option<String> {
+        let names = |purge: &&Purge| purge.scopes.iter().any(|scope| scope.names(untagged));
+        let purge = self.purges.iter().filter(|purge| purge.step < began).rev().find(names)?;
+        let was_asked = |fetch: &Fetch| fetch.labels.url() == untagged.url() && fetch.asked > purge.step;
+        let waits_in_vain = purge.cause.is_none() && !self.fetches.iter().any(was_asked);
+        waits_in_vain.then(|| format!("it waits for what was asked before {purge:?}"))
+    }
+
     /// What must answer a request for a URL and a variant at once.
     pub(super) fn owed(&self, url: &str, variant: &str, now: Timestamp) -> Option<usize> {
         (0..self.fetches.len()).rev().find(|id| {

@@ -12,14 +12,17 @@
 //! `LARDER_MODEL_SEED=7` runs one order again, `LARDER_MODEL_RUNS=5000` runs more of them.
 
 mod account;
+mod answer;
 mod conductor;
+mod orders;
+mod promotion;
 mod script;
 mod world;
 
 use self::world::World;
 
 /// Orders that are run each time, and steps of each.
-const RUNS: u64 = 100;
+const RUNS: u64 = 80;
 const STEPS: usize = 200;
 
 fn number(variable: &str) -> Option<u64> {
@@ -32,7 +35,7 @@ fn no_order_of_events_brings_back_what_was_purged_or_loses_what_was_not() {
         Some(seed) => seed..seed + 1,
         None => 0..number("LARDER_MODEL_RUNS").unwrap_or(RUNS),
     };
-    let mut seen = world::Seen::default();
+    let mut seen = answer::Seen::default();
     for seed in seeds.clone() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(1).build();
         let runtime = runtime.expect("the system gives a runtime");

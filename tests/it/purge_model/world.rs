@@ -6,24 +6,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use http::{HeaderMap, Method, Request, Response};
-use http_body_util::BodyExt;
+use http::{Method, Request};
 use larder::body::request::RequestBody;
-use larder::body::response::ResponseBody;
 use larder::cache::entry::Entry;
 use larder::clock::Clock;
 use larder::policy::key::Key;
-use larder::policy::scope::{Scope, Severity};
+use larder::policy::scope::{Labels, Scope, Severity, Tags};
 use larder::policy::time::Timestamp;
 use larder::purge::order::{Order, Refusal};
 use larder::serve::{Serve, Shared};
-use larder::wire::purge::{PurgeRequest, UrlItem};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::account::{Account, Purge};
-use super::conductor;
-use super::script::{self, Base, Given, HOSTS, Question, Said, TAGS, TARGETS, body_of, chain_of, url_of, variant_of};
+use super::answer::{Answer, Seen, received};
+use super::script::{self, Base, Given, HOSTS, Question, Said, TARGETS, body_of, chain_of, url_of, variant_of};
+use super::{conductor, orders};
 use crate::support::origin::{Asked, Origin, Pieces, Told, status};
 use crate::support::reply::CacheStatus;
 
@@ -46,39 +44,14 @@ struct Held {
     changes: Vec<Scope>,
 }
 
-/// What a client got.
-struct Answer {
-    headers: HeaderMap,
-    body: String,
-    whole: bool,
-}
-
 /// A client that waits.
 struct Waiting {
     began: u64,
     method: Method,
+    /// The names by which it is known before it has any tags.
+    untagged: Labels,
     owed: Option<usize>,
     task: AbortHandle,
-}
-
-/// How often the cases came about that the simulation is for.
-#[derive(Debug, Default)]
-pub(super) struct Seen(HashMap<&'static str, u64>);
-
-impl Seen {
-    fn count(&mut self, what: &'static str) {
-        *self.0.entry(what).or_default() += 1;
-    }
-
-    pub(super) fn add(&mut self, other: &Self) {
-        other.0.iter().for_each(|(what, count)| *self.0.entry(what).or_default() += count);
-    }
-
-    pub(super) fn is_varied(&self) -> bool {
-        let wanted =
-            ["hit owed", "confirmed", "collapsed", "stale-while-revalidate", "stale-if-error", "purged", "soft-purged"];
-        wanted.iter().all(|what| self.0.get(what).is_some_and(|count| *count >= 10))
-    }
 }
 
 pub(super) struct World {
@@ -204,7 +177,8 @@ impl World {
             let answer = received(answer.await).await;
             answers.lock().expect("no test panics in here").push((id, answer));
         });
-        self.waiting.insert(id, Waiting { began: self.step, method, owed, task: task.abort_handle() });
+        let untagged = Labels::new("http", host, url.split_at("http://".len() + host.len()).1, Tags::default());
+        self.waiting.insert(id, Waiting { began: self.step, method, untagged, owed, task: task.abort_handle() });
     }
 
     /// A client goes before it has its answer.
@@ -293,7 +267,7 @@ impl World {
 
     async fn purge(&mut self) -> Result<(), String> {
         let severity = if self.random.bool() { Severity::Hard } else { Severity::Soft };
-        let (one, other) = (self.order(severity), self.order(severity));
+        let (one, other) = (orders::some(severity, &mut self.random), orders::some(severity, &mut self.random));
         let rules = &self.shared.site.load().rules;
         let refused = |refusal: Refusal| refusal.to_string();
         let orders = [&one.0, &other.0].map(|request| Order::of(request, rules, "the model".to_owned()));
@@ -315,38 +289,6 @@ impl World {
         Ok(())
     }
 
-    /// A purge of something, and what that names.
-    fn order(&mut self, severity: Severity) -> (PurgeRequest, Vec<Scope>) {
-        let (host, target) = (HOSTS[self.random.usize(..2)], TARGETS[self.random.usize(..TARGETS.len())]);
-        let mut request = PurgeRequest { soft: severity == Severity::Soft, ..PurgeRequest::default() };
-        let scope = match self.random.u32(..40) {
-            0..20 => {
-                let tag = [TAGS[0], TAGS[1], TAGS[2], TAGS[3], "g0", "section:1"][self.random.usize(..6)];
-                request.tags.push(tag.to_owned());
-                Scope::Tag(tag.as_bytes().into())
-            }
-            20..32 => {
-                request.urls.push(UrlItem::Url(format!("http://{host}{target}")));
-                Scope::Url(url_of(host, target).into())
-            }
-            32..36 => {
-                let prefix = format!("http://{host}{}", ["/", "/s", "/s/1", "/v/"][self.random.usize(..4)]);
-                request.prefixes.push(prefix.clone());
-                Scope::Prefix(prefix.into())
-            }
-            36..39 => {
-                let host = ["a.test", "b.test", "b.test:8080"][self.random.usize(..3)];
-                request.hosts.push(host.to_owned());
-                Scope::Host(host.into())
-            }
-            _ => {
-                request.everything = true;
-                Scope::Everything
-            }
-        };
-        (request, vec![scope])
-    }
-
     /// Waits until nothing moves, and holds every answer that came against the account.
     async fn settle(&mut self) -> Result<(), String> {
         let mut quiet = 0;
@@ -365,6 +307,9 @@ impl World {
         for (id, waiting) in &self.waiting {
             if let Some(owed) = waiting.owed {
                 return Err(format!("request {id} waits, though {owed} is fresh and no purge names it"));
+            }
+            if let Some(wrong) = self.account.forbids_waiting(&waiting.untagged, waiting.began) {
+                return Err(format!("request {id}: {wrong}"));
             }
         }
         self.step += 1;
@@ -412,7 +357,7 @@ impl World {
         let cache = CacheStatus::of(&answer.headers).ok_or("an answer without a Cache-Status")?;
         self.tell(format!("request {id} gets {chain:?} {:?} (whole: {}): {cache:?}", answer.body, answer.whole));
         let is_stale = ["stale-while-revalidate", "stale-if-error", "max-stale"].iter().any(|word| cache.says(word));
-        self.count(&waiting, &cache);
+        self.seen.count(&cache, waiting.owed.is_some());
         // The origin's own answer to a HEAD is no stored response.
         let is_passed_on = waiting.method == Method::HEAD && !cache.hit && cache.fwd_status == Some(200);
         if let Some(wrong) = self.account.forbids(&chain, !is_stale, waiting.began).filter(|_| !is_passed_on) {
@@ -431,38 +376,8 @@ impl World {
             _ => Ok(()),
         }
     }
-
-    fn count(&mut self, waiting: &Waiting, cache: &CacheStatus) {
-        for detail in ["stale-while-revalidate", "stale-if-error", "max-stale", "purged", "soft-purged"] {
-            if cache.says(detail) {
-                self.seen.count(detail);
-            }
-        }
-        let cases = [
-            ("answered", true),
-            ("hit owed", waiting.owed.is_some()),
-            ("collapsed", cache.collapsed),
-            ("confirmed", cache.fwd_status == Some(304)),
-        ];
-        cases.iter().filter(|(_, is_so)| *is_so).for_each(|(what, _)| self.seen.count(what));
-    }
 }
 
 fn etag_of(entry: &Entry) -> Option<String> {
     entry.head.headers.get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned)
-}
-
-async fn received(response: Response<ResponseBody>) -> Answer {
-    let (head, mut incoming) = response.into_parts();
-    let (mut body, mut whole) = (Vec::new(), true);
-    while let Some(frame) = incoming.frame().await {
-        match frame {
-            Ok(frame) => body.extend(frame.into_data().unwrap_or_default()),
-            Err(_) => whole = false,
-        }
-        if !whole {
-            break;
-        }
-    }
-    Answer { headers: head.headers, body: String::from_utf8_lossy(&body).into_owned(), whole }
 }
