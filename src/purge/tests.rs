@@ -142,7 +142,7 @@ fn a_scan_that_has_looked_enough_says_that_there_may_be_more() {
     let names = Names::of(&[tag("t")]);
     let cases = [(4, 4, true, "one left"), (5, 5, false, "all seen"), (9, 5, false, "fewer than it may look at")];
     for (most, edge, partial, why) in cases {
-        assert_eq!(scan(&purger.ledger, &purger.census.memory(), &names, most), Matched { edge, partial }, "{why}");
+        assert_eq!(scan(&purger.ledger, purger.census.memory(), &names, most), Matched { edge, partial }, "{why}");
     }
 }
 
