@@ -1,6 +1,7 @@
 //! `PURGE` on the public listener: who may, what does the request name, and what is the answer?
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::uri::PathAndQuery;
@@ -21,6 +22,9 @@ use crate::wire::purge::Receipt;
 
 /// The method, exactly: methods know letter case (RFC 9110 §9.1).
 pub(super) const METHOD: &str = "PURGE";
+
+/// How long a receipt waits for a body that says nothing.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// A request to purge.
 pub(super) struct Asked {
@@ -66,10 +70,11 @@ impl Asked {
     }
 }
 
-/// Reads the request's body, which says nothing here, so that the connection can go on. One that breaks off, stalls or
-/// is too large takes the connection with it.
+/// Reads the request's body, which says nothing here, so that the connection can go on. One that breaks off, is too
+/// large or takes longer than the receipt should wait takes the connection with it.
 async fn drain(mut body: RequestBody) {
-    while let Some(Ok(_)) = body.frame().await {}
+    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(DRAIN, read).await;
 }
 
 fn confirm(receipt: &Receipt) -> Answered {
