@@ -427,3 +427,33 @@ async fn a_reload_changes_who_may_purge() {
     eventually("the new list", async || (edge.ask("PURGE", "/a", &[]).await.status == 403).then_some(())).await;
     assert_eq!(origin.hits(), 0);
 }
+
+#[tokio::test]
+async fn a_host_with_a_port_is_purged_on_that_port_alone() {
+    const PLAIN: Fields = &[("host", "a.test")];
+    const OTHER: Fields = &[("host", "a.test:81")];
+    const SECURE: Fields = &[("host", "a.test"), ("x-forwarded-proto", "https")];
+    const SECURE_ON_80: Fields = &[("host", "a.test:80"), ("x-forwarded-proto", "https")];
+    let all = [PLAIN, OTHER, SECURE, SECURE_ON_80];
+    let origin = numbered().await;
+    let edge = before(origin.address()).server("trusted_proxies = [\"127.0.0.1\"]").start().await;
+    let cases: [(&str, &[Fields], &str); 4] = [
+        ("a.test:80", &[PLAIN, SECURE_ON_80], "http's own port, and https spoken there"),
+        ("a.test:443", &[SECURE], "https's own port"),
+        ("a.test:81", &[OTHER], "a port that keys have"),
+        ("a.test", &all, "every port"),
+    ];
+    for (host, gone, why) in cases {
+        for fields in all {
+            edge.get_with("/x", fields).await;
+            assert!(is_hit(&edge, ("/x", fields)).await, "{why}: {fields:?} is stored");
+        }
+        let body = json!({ "hosts": [host] }).to_string();
+        let reply = Connection::to(edge.admin_address()).await.send(ask("POST", "/purge"), body).await;
+        let told: Value = serde_json::from_slice(&reply.body).expect("a receipt");
+        assert_eq!(told["matched"]["edge"], gone.len(), "{why}: {told}");
+        for fields in all {
+            assert_eq!(!is_hit(&edge, ("/x", fields)).await, gone.contains(&fields), "{why}: {host}, {fields:?}");
+        }
+    }
+}
