@@ -457,3 +457,20 @@ async fn a_host_with_a_port_is_purged_on_that_port_alone() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_part_that_was_softly_purged_says_so() {
+    let origin = Origin::serve(|_| {
+        status(206, "01234")
+            .with("cache-control", "max-age=60, stale-while-revalidate=60")
+            .with("content-range", "bytes 0-4/10")
+    })
+    .await;
+    let edge = before(origin.address()).start().await;
+    let part: Place = ("/a", &[("range", "bytes=0-4")]);
+    edge.get_with(part.0, part.1).await;
+    assert!(is_hit(&edge, part).await);
+    assert_eq!(purge(&edge, "/a", &[("soft-purge", "1")]).await, 1);
+    let reply = edge.get_with(part.0, part.1).await;
+    assert!(reply.cache().says("soft-purged"), "it did not expire: {:?}", reply.cache());
+}
