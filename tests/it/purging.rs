@@ -287,7 +287,7 @@ async fn the_receipt_numbers_purges_and_counts_what_they_named() {
     }
     assert!(edge.metric("larder_purges_total{scope=\"tag\",severity=\"hard\"").await >= 2.0);
     let line = edge.logs("\"method\":\"PURGE\"").await;
-    assert!(line.contains("\"detail\":\"purge\"") && line.contains("\"cache\":\"refused\""), "{line}");
+    assert!(line.contains("\"detail\":\"purge\"") && line.contains("\"cache\":\"purge\""), "{line}");
 }
 
 fn with_token(setup: &Setup, token: &str) -> String {
@@ -473,4 +473,19 @@ async fn a_part_that_was_softly_purged_says_so() {
     assert_eq!(purge(&edge, "/a", &[("soft-purge", "1")]).await, 1);
     let reply = edge.get_with(part.0, part.1).await;
     assert!(reply.cache().says("soft-purged"), "it did not expire: {:?}", reply.cache());
+}
+
+#[tokio::test]
+async fn a_purge_is_counted_as_a_purge_and_a_denied_one_as_refused() {
+    let origin = numbered().await;
+    let edge = before(origin.address()).start().await;
+    purge(&edge, "/a", A).await;
+    assert_eq!(edge.ask("PURGE", "/a", &[("host", "a.test"), ("soft-purge", "maybe")]).await.status, 400);
+    let counted = eventually("both are over", async || {
+        let told: Value = serde_json::from_slice(&edge.admin("/stats").await.body).expect("figures");
+        let counted = told["requests"]["by_result"].clone();
+        (told["requests"]["total"] == 2).then_some(counted)
+    });
+    let counted = counted.await;
+    assert_eq!((&counted["purge"], &counted["refused"]), (&json!(1), &json!(1)), "{counted}");
 }
