@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use http::uri::PathAndQuery;
+use smallvec::SmallVec;
 
 use super::scope::{Scope, host_of};
 use super::tag_fields::MAX_TAG;
@@ -15,8 +16,8 @@ const MAX_QUOTED: usize = 48;
 /// The longest URL that is looked at: scheme and authority, and more path and query than a request may have.
 const MAX_URL: usize = (16 << 10) + 512;
 
-/// Ports that keys leave out, of `http` and `https`.
-const DEFAULT_PORTS: [&str; 2] = [":80", ":443"];
+/// Ports that keys leave out, each of one scheme.
+const DEFAULT_PORTS: [(&str, &str); 2] = [(":80", "http"), (":443", "https")];
 
 /// An absolute URL in the form that keys have: host in lower case, no default port, at least a slash for a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,15 +95,15 @@ pub fn prefix(text: &str) -> Result<AbsoluteUrl, Fault> {
     Ok(AbsoluteUrl { scheme: parts.scheme, authority: parts.authority, target: parts.rest.to_owned() })
 }
 
-/// Reads a host, with or without a port, into lower case.
+/// Reads a host, with or without a port, into the scopes that name it, in lower case.
 ///
-/// A port 80 or 443 goes, and with it the name is that of the host on every port: keys know such a port for one scheme
-/// only, and to purge more is better than to leave `http://shop.example/` out of `shop.example:80`.
+/// With port 80 or 443 these are two, since keys leave such a port out for one scheme and have it for the other:
+/// `shop.example:80` is `http://shop.example/` and all below, and the host of `https://shop.example:80/`.
 ///
 /// # Errors
 ///
 /// It is a URL, a pattern, or no host.
-pub fn host(text: &str) -> Result<Box<str>, Fault> {
+pub fn host(text: &str) -> Result<SmallVec<[Scope; 2]>, Fault> {
     let came = quoted(text.as_bytes());
     if text.is_empty() {
         return Err(Fault("an empty text is no host: write \"shop.example\" or \"shop.example:8080\"".to_owned()));
@@ -129,8 +130,9 @@ pub fn host(text: &str) -> Result<Box<str>, Fault> {
         return Err(Fault(format!("{came} is no host: write \"shop.example\" or \"shop.example:8080\"")));
     };
     let name = host_of(&host);
-    let is_default = DEFAULT_PORTS.contains(&&host[name.len()..]);
-    Ok(if is_default { name.into() } else { host.into() })
+    let left_out = DEFAULT_PORTS.iter().find(|(port, _)| *port == &host[name.len()..]);
+    let unwritten = left_out.map(|(_, scheme)| Scope::Prefix(format!("{scheme}://{name}/").into()));
+    Ok(unwritten.into_iter().chain([Scope::Host(host.as_str().into())]).collect())
 }
 
 /// Reads a tag: 1 to 1024 bytes without white space and control characters. Beyond ASCII every byte goes: a tag is an
@@ -459,15 +461,15 @@ mod tests {
             ("Shop.Example", Ok("shop.example"), "in lower case"),
             ("shop.example:8080", Ok("shop.example:8080"), "one port"),
             ("shop.example:08080", Ok("shop.example:8080"), "a port is a number"),
-            ("shop.example:80", Ok("shop.example"), "keys leave it out: better too much than too little"),
-            ("shop.example:443", Ok("shop.example"), "the same"),
+            ("shop.example:80", Ok("http://shop.example/ shop.example:80"), "keys of http leave it out"),
+            ("Shop.Example:443", Ok("https://shop.example/ shop.example:443"), "those of https this one"),
             ("shop.example:", Ok("shop.example"), "an empty port is none"),
             ("shop.example.", Ok("shop.example."), "a trailing dot: another host, as keys have it"),
             ("127.0.0.1:8080", Ok("127.0.0.1:8080"), "an address"),
             ("[::1]", Ok("[::1]"), "an IPv6 address"),
             ("[2001:DB8::1]:8080", Ok("[2001:db8::1]:8080"), "with a port"),
             ("[::80]", Ok("[::80]"), "whose end is no port"),
-            ("[::1]:80", Ok("[::1]"), "and where it is one"),
+            ("[::1]:80", Ok("http://[::1]/ [::1]:80"), "and where it is one"),
             ("", Err("is no host: write \"shop.example\" or \"shop.example:8080\""), "nothing"),
             ("*.example", Err("is a pattern: name each host, or purge by prefix or tag"), "a wildcard"),
             ("*", Err("is a pattern"), "everything is another word"),
@@ -481,7 +483,8 @@ mod tests {
             (&long, Err("is no host"), "longer than a host can be"),
         ];
         for (text, want, why) in cases {
-            check(&host(text).map(String::from).map_err(|fault| fault.0), want, text, why);
+            let named = |scopes: SmallVec<[Scope; 2]>| scopes.iter().map(Scope::name).collect::<Vec<_>>().join(" ");
+            check(&host(text).map(named).map_err(|fault| fault.0), want, text, why);
         }
     }
 

@@ -305,6 +305,7 @@ impl Outcome {
         match (self.hit, self.forward, self.detail) {
             (true, _, None) => CacheResult::Hit,
             (true, _, Some(_)) => CacheResult::Stale,
+            (false, None, Some(Detail::Purge)) => CacheResult::Purge,
             (false, None, _) => CacheResult::Refused,
             (false, Some(Forward::Stale), _) => CacheResult::Revalidated,
             (false, Some(Forward::Bypass | Forward::Method), _) => CacheResult::Pass,
@@ -328,11 +329,14 @@ pub enum CacheResult {
     Pass,
     /// We answered ourselves, with an error.
     Refused,
+    /// A `PURGE` was carried out.
+    Purge,
 }
 
 impl CacheResult {
     /// Every class.
-    pub const ALL: [Self; 6] = [Self::Hit, Self::Stale, Self::Revalidated, Self::Miss, Self::Pass, Self::Refused];
+    pub const ALL: [Self; 7] =
+        [Self::Hit, Self::Stale, Self::Revalidated, Self::Miss, Self::Pass, Self::Refused, Self::Purge];
 
     /// The word in logs and metrics.
     pub const fn token(self) -> &'static str {
@@ -343,6 +347,7 @@ impl CacheResult {
             Self::Miss => "miss",
             Self::Pass => "pass",
             Self::Refused => "refused",
+            Self::Purge => "purge",
         }
     }
 }

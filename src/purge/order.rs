@@ -86,7 +86,7 @@ impl Order {
         if *everything {
             named.scopes.push(Scope::Everything);
         }
-        each("hosts", hosts, |host| naming::host(host).map(|host| named.scopes.push(Scope::Host(host))))?;
+        each("hosts", hosts, |host| naming::host(host).map(|scopes| named.scopes.extend(scopes)))?;
         each("prefixes", prefixes, |text| {
             naming::prefix(text).map(|prefix| named.prefix(prefix.scheme, &prefix.authority, &prefix.target))
         })?;

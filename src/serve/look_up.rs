@@ -139,7 +139,7 @@ fn judge(ledger: &Ledger, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Opt
     let freshness = &entry.head.freshness;
     let verdict = reuse::judge(freshness, standing, directives, asked.now);
     if entry.part.is_some() {
-        return judge_part(entry, asked, verdict);
+        return judge_part(entry, asked, verdict, standing);
     }
     let usable = |detail, refresh| {
         let outcome = Outcome { detail, ..Outcome::fresh_hit(reuse::ttl(freshness, standing, asked.now)) };
@@ -166,7 +166,7 @@ fn judge(ledger: &Ledger, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Opt
 }
 
 /// A part answers what lies within it, while it is fresh; otherwise it may be completed.
-fn judge_part(entry: &Arc<Entry>, asked: &Asked<'_>, verdict: Verdict) -> Found {
+fn judge_part(entry: &Arc<Entry>, asked: &Asked<'_>, verdict: Verdict, standing: Standing) -> Found {
     let fresh = matches!(verdict, Verdict::Fresh);
     if fresh && stored::covers(entry, asked) {
         let outcome = Outcome::fresh_hit(entry.head.freshness.ttl(asked.now));
@@ -181,7 +181,9 @@ fn judge_part(entry: &Arc<Entry>, asked: &Asked<'_>, verdict: Verdict) -> Found 
     let why = match verdict {
         Verdict::Validate(why) | Verdict::Unusable(why) => why,
         Verdict::Fresh => Detail::Partial,
-        Verdict::StaleWhileRevalidate | Verdict::MaxStale => Detail::Expired,
+        // Stale parts never answer, whatever window they are in.
+        Verdict::StaleWhileRevalidate | Verdict::MaxStale if standing == Standing::Alive => Detail::Expired,
+        Verdict::StaleWhileRevalidate | Verdict::MaxStale => Detail::SoftPurged,
     };
     Found::Needed(Need { forward, why, part, ..Need::nothing_stored() })
 }

@@ -100,10 +100,10 @@ pub struct RequestStats {
     pub total: u64,
     /// Those that are not over.
     pub in_flight: u64,
-    /// Those that are over by result: `hit`, `stale`, `revalidated`, `miss`, `pass`, `refused`.
+    /// Those that are over by result: `hit`, `stale`, `revalidated`, `miss`, `pass`, `refused`, `purge`.
     pub by_result: BTreeMap<String, u64>,
-    /// What part of those that were looked up (all but `pass` and `refused`) a stored response answered at once (`hit`,
-    /// `stale`), from 0 to 1; left out before the first.
+    /// What part of those that were looked up (all but `pass`, `refused` and `purge`) a stored response answered at once
+    /// (`hit`, `stale`), from 0 to 1; left out before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hit_ratio: Option<f64>,
 }

@@ -287,7 +287,7 @@ async fn the_receipt_numbers_purges_and_counts_what_they_named() {
     }
     assert!(edge.metric("larder_purges_total{scope=\"tag\",severity=\"hard\"").await >= 2.0);
     let line = edge.logs("\"method\":\"PURGE\"").await;
-    assert!(line.contains("\"detail\":\"purge\"") && line.contains("\"cache\":\"refused\""), "{line}");
+    assert!(line.contains("\"detail\":\"purge\"") && line.contains("\"cache\":\"purge\""), "{line}");
 }
 
 fn with_token(setup: &Setup, token: &str) -> String {
@@ -426,4 +426,66 @@ async fn a_reload_changes_who_may_purge() {
     edge.signal("HUP");
     eventually("the new list", async || (edge.ask("PURGE", "/a", &[]).await.status == 403).then_some(())).await;
     assert_eq!(origin.hits(), 0);
+}
+
+#[tokio::test]
+async fn a_host_with_a_port_is_purged_on_that_port_alone() {
+    const PLAIN: Fields = &[("host", "a.test")];
+    const OTHER: Fields = &[("host", "a.test:81")];
+    const SECURE: Fields = &[("host", "a.test"), ("x-forwarded-proto", "https")];
+    const SECURE_ON_80: Fields = &[("host", "a.test:80"), ("x-forwarded-proto", "https")];
+    let all = [PLAIN, OTHER, SECURE, SECURE_ON_80];
+    let origin = numbered().await;
+    let edge = before(origin.address()).server("trusted_proxies = [\"127.0.0.1\"]").start().await;
+    let cases: [(&str, &[Fields], &str); 4] = [
+        ("a.test:80", &[PLAIN, SECURE_ON_80], "http's own port, and https spoken there"),
+        ("a.test:443", &[SECURE], "https's own port"),
+        ("a.test:81", &[OTHER], "a port that keys have"),
+        ("a.test", &all, "every port"),
+    ];
+    for (host, gone, why) in cases {
+        for fields in all {
+            edge.get_with("/x", fields).await;
+            assert!(is_hit(&edge, ("/x", fields)).await, "{why}: {fields:?} is stored");
+        }
+        let body = json!({ "hosts": [host] }).to_string();
+        let reply = Connection::to(edge.admin_address()).await.send(ask("POST", "/purge"), body).await;
+        let told: Value = serde_json::from_slice(&reply.body).expect("a receipt");
+        assert_eq!(told["matched"]["edge"], gone.len(), "{why}: {told}");
+        for fields in all {
+            assert_eq!(!is_hit(&edge, ("/x", fields)).await, gone.contains(&fields), "{why}: {host}, {fields:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_was_softly_purged_says_so() {
+    let origin = Origin::serve(|_| {
+        status(206, "01234")
+            .with("cache-control", "max-age=60, stale-while-revalidate=60")
+            .with("content-range", "bytes 0-4/10")
+    })
+    .await;
+    let edge = before(origin.address()).start().await;
+    let part: Place = ("/a", &[("range", "bytes=0-4")]);
+    edge.get_with(part.0, part.1).await;
+    assert!(is_hit(&edge, part).await);
+    assert_eq!(purge(&edge, "/a", &[("soft-purge", "1")]).await, 1);
+    let reply = edge.get_with(part.0, part.1).await;
+    assert!(reply.cache().says("soft-purged"), "it did not expire: {:?}", reply.cache());
+}
+
+#[tokio::test]
+async fn a_purge_is_counted_as_a_purge_and_a_denied_one_as_refused() {
+    let origin = numbered().await;
+    let edge = before(origin.address()).start().await;
+    purge(&edge, "/a", A).await;
+    assert_eq!(edge.ask("PURGE", "/a", &[("host", "a.test"), ("soft-purge", "maybe")]).await.status, 400);
+    let counted = eventually("both are over", async || {
+        let told: Value = serde_json::from_slice(&edge.admin("/stats").await.body).expect("figures");
+        let counted = told["requests"]["by_result"].clone();
+        (told["requests"]["total"] == 2).then_some(counted)
+    });
+    let counted = counted.await;
+    assert_eq!((&counted["purge"], &counted["refused"]), (&json!(1), &json!(1)), "{counted}");
 }
