@@ -63,9 +63,9 @@ async fn a_part_that_was_purged_while_the_rest_of_it_came_is_not_made_a_whole() 
 #[tokio::test]
 async fn a_purged_part_lends_no_bytes_to_one_that_comes_later() {
     let (origin, edge) = start().await;
-    for tag_of_rest in ["t", "other"] {
+    for (tag_of_rest, soft) in [("t", false), ("other", false), ("t", true), ("other", true)] {
         store_first_half(&origin, &edge).await;
-        purge(&edge, json!({ "tags": ["t"] })).await;
+        purge(&edge, json!({ "tags": ["t"], "soft": soft })).await;
         let client = asks(&edge, "GET", "/x", SECOND_HALF);
         origin.next().await.tell(half("56789", "bytes 5-9/10", tag_of_rest));
         assert_eq!(got(client).await.brief(), (206, "56789"));

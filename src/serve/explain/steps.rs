@@ -64,7 +64,11 @@ fn route(case: &Case<'_>) -> String {
     let site = &case.inquiry.site;
     let rules = case.inquiry.routed.rules.iter().filter_map(|&number| site.rules.rule(number));
     let rules: Vec<_> = rules.map(|rule| super::advice::named(&rule.name, rule.line)).collect();
-    let rules = if rules.is_empty() { "No rule applies".to_owned() } else { format!("{} apply", rules.join(", ")) };
+    let rules = match rules.as_slice() {
+        [] => "No rule applies".to_owned(),
+        [one] => format!("{one} applies"),
+        several => format!("{} apply", several.join(", ")),
+    };
     match case.inquiry.origin() {
         None => format!("{rules}; no origin takes {}.", case.inquiry.client.authority),
         Some(origin) => {
@@ -146,10 +150,10 @@ fn freshness(case: &Case<'_>, entry: &Entry) -> String {
     let freshness = &entry.head.freshness;
     let Freshness { lifetime, validate_always, must_revalidate, .. } = *freshness;
     let (age, ttl) = (freshness.age(case.now), freshness.ttl(case.now));
-    let stands = if freshness.is_fresh(case.now) {
-        format!("fresh for {ttl} s more")
-    } else {
-        format!("stale for {}", seconds(case.now.since(freshness.fresh_until())))
+    let stands = match (freshness.is_fresh(case.now), entry.standing(&case.shared.ledger)) {
+        (true, Standing::Alive) => format!("fresh for {ttl} s more"),
+        (true, _) => format!("it would be fresh for {ttl} s more, but for the purge"),
+        (false, _) => format!("stale for {}", seconds(case.now.since(freshness.fresh_until()))),
     };
     let window = |name, window: Duration| (!window.is_zero()).then(|| format!("{name}: {}", seconds(window)));
     let remark = |is_so: bool, remark: &str| is_so.then(|| remark.to_owned());

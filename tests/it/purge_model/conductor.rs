@@ -41,7 +41,8 @@ pub(super) async fn shared(origin: SocketAddr, clock: Clock) -> Arc<Shared> {
     let settings = config::load(&file, &Environment::default()).expect("the file is sound").settings;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let metrics = origin::Metrics::register(&mut Registry::default());
-    let context = Context { clock: clock.clone(), metrics, tasks: tasks.clone(), stop: stop.clone() };
+    // Of their own: what is left in `tasks` are the fills.
+    let context = Context { clock: clock.clone(), metrics, tasks: TaskTracker::new(), stop: stop.clone() };
     let origins = Origins::start(&settings.origins, None, &context).await.expect("the origin is an address");
     let hosts: Vec<_> = settings.origins.iter().map(|origin| origin.hosts.clone()).collect();
     let site = Site {

@@ -47,7 +47,8 @@ pub(super) struct Said {
     pub(super) fetch: Fetch,
     pub(super) given: Given,
     pub(super) told: Told,
-    pub(super) body: Option<Pieces>,
+    /// The body, where it comes later, and whether it is for more than one client.
+    pub(super) body: Option<(Pieces, bool)>,
     /// What an unsafe request changes, from the moment of its answer on.
     pub(super) changes: Vec<Scope>,
 }
@@ -99,7 +100,7 @@ fn respond(question: &Question, random: &mut Rng) -> Said {
     let (directives, seconds) = LIFETIMES[random.usize(..LIFETIMES.len())];
     let (body, told) = if random.bool() {
         let (pieces, told) = streamed();
-        (Some(pieces), told)
+        (Some((pieces, !["no-store", "private"].contains(&directives))), told)
     } else {
         (None, ok(body_of(question.id)))
     };

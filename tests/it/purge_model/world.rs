@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use http::{Method, Request};
@@ -18,15 +18,16 @@ use larder::serve::{Serve, Shared};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::account::{Account, Purge};
+use super::account::{Account, Kind, Purge};
 use super::answer::{Answer, Seen, received};
 use super::script::{self, Base, Given, HOSTS, Question, Said, TARGETS, body_of, chain_of, url_of, variant_of};
 use super::{conductor, orders};
+use crate::support::DEADLINE;
 use crate::support::origin::{Asked, Origin, Pieces, Told, status};
 use crate::support::reply::CacheStatus;
 
-/// So often in a row nothing may move before it counts as quiet: a request takes fewer turns to the origin.
-const QUIET: usize = 15;
+/// Turns in which nothing may move, once no socket has anything under way: what is left wakes each other at once.
+const QUIET: usize = 8;
 
 /// A question that the origin has got.
 struct Arrival {
@@ -38,7 +39,7 @@ struct Arrival {
 struct Held {
     id: usize,
     told: Told,
-    body: Option<Pieces>,
+    body: Option<(Pieces, bool)>,
     answer: oneshot::Sender<Told>,
     /// What an unsafe request changes, from the moment of its answer on.
     changes: Vec<Scope>,
@@ -62,7 +63,7 @@ pub(super) struct World {
     _origin: Origin,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
     held: Vec<Held>,
-    streaming: Vec<(usize, Pieces)>,
+    streaming: Vec<(usize, Pieces, bool)>,
     waiting: HashMap<usize, Waiting>,
     answers: Arc<Mutex<Vec<(usize, Answer)>>>,
     requests: usize,
@@ -125,15 +126,9 @@ impl World {
             }
             self.settle().await?;
         }
-        for _ in 0..100 {
-            while !self.held.is_empty() || !self.streaming.is_empty() {
-                self.say_head();
-                self.say_body().await;
-                self.settle().await?;
-            }
-            if self.waiting.is_empty() {
-                break;
-            }
+        while !self.held.is_empty() || !self.streaming.is_empty() {
+            self.say_head();
+            self.say_body().await;
             self.settle().await?;
         }
         let left: Vec<_> = self.waiting.keys().collect();
@@ -240,7 +235,7 @@ impl World {
             return;
         }
         match held.body {
-            Some(pieces) => self.streaming.push((held.id, pieces)),
+            Some((pieces, is_shared)) => self.streaming.push((held.id, pieces, is_shared)),
             None => self.account.fetches[held.id].landed = Some(self.step),
         }
         if !held.changes.is_empty() {
@@ -254,7 +249,7 @@ impl World {
         if self.streaming.is_empty() {
             return;
         }
-        let (id, pieces) = self.streaming.remove(self.random.usize(..self.streaming.len()));
+        let (id, pieces, _) = self.streaming.remove(self.random.usize(..self.streaming.len()));
         let breaks = self.random.u32(..10) == 0;
         self.tell(format!("the body of {id} comes (breaks off: {breaks})"));
         let is_taken = pieces.send(body_of(id)).await;
@@ -291,17 +286,22 @@ impl World {
 
     /// Waits until nothing moves, and holds every answer that came against the account.
     async fn settle(&mut self) -> Result<(), String> {
+        let began = Instant::now();
         let mut quiet = 0;
         while quiet < QUIET {
             tokio::task::yield_now().await;
             let arrivals = std::mem::take(&mut *self.arrivals.lock().expect("no test panics in here"));
             let answers = std::mem::take(&mut *self.answers.lock().expect("no test panics in here"));
-            quiet = if arrivals.is_empty() && answers.is_empty() { quiet + 1 } else { 0 };
+            let is_still = arrivals.is_empty() && answers.is_empty() && self.is_idle();
+            quiet = if is_still { quiet + 1 } else { 0 };
             for arrival in arrivals {
                 self.arrived(arrival);
             }
             for (id, answer) in answers {
                 self.answered(id, &answer)?;
+            }
+            if began.elapsed() > DEADLINE {
+                return Err(format!("it does not come to rest: {} fills", self.fills()));
             }
         }
         for (id, waiting) in &self.waiting {
@@ -314,6 +314,22 @@ impl World {
         }
         self.step += 1;
         Ok(())
+    }
+
+    fn fills(&self) -> usize {
+        self.shared.tasks.len()
+    }
+
+    /// Whether every fetch has reached the origin, and everything that the origin said has reached its fetch: a busy
+    /// machine takes its time between two sockets.
+    fn is_idle(&self) -> bool {
+        let open = self.held.iter().filter(|held| !held.answer.is_closed());
+        let (changes, fills): (Vec<_>, Vec<_>) =
+            open.partition(|held| self.account.fetches[held.id].kind == Kind::Change);
+        let changing = self.waiting.values().filter(|waiting| waiting.method == Method::POST);
+        // What is for one client alone comes in that client's own time.
+        let streaming = self.streaming.iter().filter(|(_, _, is_shared)| *is_shared);
+        self.fills() == fills.len() + streaming.count() && changing.count() == changes.len()
     }
 
     /// Settles what the origin says to a question.
