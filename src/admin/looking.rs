@@ -7,20 +7,13 @@ use super::Office;
 use super::query::Query;
 use super::reply::Fault;
 use crate::cache::entry::Entry;
-use crate::cache::ledger::Ledger;
-use crate::cache::memory::Variants;
-use crate::policy::key::{Key, Parts};
-use crate::policy::reuse::Standing;
+use crate::cache::memory::{MAX_LOOKS, Variants};
+use crate::policy::key::Key;
 use crate::policy::scope::Scope;
-use crate::policy::time::Timestamp;
 use crate::purge::order::Order;
-use crate::serve::Shared;
-use crate::wire::objects::{ObjectVariant, Objects, StoredObject, StoredPart};
+use crate::serve::{Shared, describe};
+use crate::wire::objects::{Objects, StoredObject};
 use crate::wire::purge::{PurgeRequest, UrlItem};
-
-/// Stored responses that one request looks at. The memory may hold millions, and to look at this many takes some tens
-/// of milliseconds.
-const MAX_LOOKS: u64 = 100_000;
 
 /// Bytes of an answer, about. 1000 keys of 32 variants, each with as many tags as a head can hold, would be gigabytes.
 const MAX_BYTES: usize = 16 << 20;
@@ -75,46 +68,46 @@ impl Wanted {
 }
 
 fn look(shared: &Shared, wanted: &Wanted, limit: usize) -> Objects {
-    let mut list = List { objects: Objects::default(), bytes: 0, limit };
+    let mut list = List { objects: Vec::new(), scanned: 0, bytes: 0, limit };
     let now = shared.clock.now();
     let mut see = |key: &Key, stored: &Variants| {
         let fitting: Vec<_> = stored.entries().iter().filter(|entry| wanted.fits(entry)).collect();
         let object = fitting.first().map(|first| {
-            let (headers, cookies) = beside_url(key);
-            let variants = fitting.iter().map(|entry| variant(entry, &shared.ledger, now)).collect();
+            let (headers, cookies) = describe::beside_url(key);
+            let variants = fitting.iter().map(|entry| describe::variant(entry, &shared.ledger, now)).collect();
             StoredObject { url: first.head.labels.url().to_owned(), headers, cookies, variants }
         });
         list.add(stored.entries().len(), object)
     };
-    let _ = match wanted {
+    let seen = match wanted {
         Wanted::Keys(keys) => keys.iter().try_for_each(|key| match shared.memory.get(key.as_bytes()) {
             Some(stored) => see(key, &stored),
             None => ControlFlow::Continue(()),
         }),
-        Wanted::Everything | Wanted::Named(_) => shared.memory.iter().try_for_each(|(key, stored)| see(&key, &stored)),
+        Wanted::Everything | Wanted::Named(_) => shared.memory.look_through(MAX_LOOKS, see),
     };
-    list.objects
+    Objects { objects: list.objects, scanned: list.scanned, partial: seen.is_break() }
 }
 
 /// What was found so far.
 struct List {
-    objects: Objects,
+    objects: Vec<StoredObject>,
+    scanned: u64,
     bytes: usize,
     limit: usize,
 }
 
 impl List {
-    /// Takes down that so many stored responses were looked at, and the object that they are, where it is wanted.
+    /// Takes down that so many stored responses were looked at, and the object that they are, where it is wanted and there
+    /// is room for it.
     fn add(&mut self, looked_at: usize, object: Option<StoredObject>) -> ControlFlow<()> {
-        let objects = &mut self.objects;
-        let is_full = objects.objects.len() == self.limit || self.bytes > MAX_BYTES;
-        if objects.scanned >= MAX_LOOKS || (is_full && object.is_some()) {
-            objects.partial = true;
+        let is_full = self.objects.len() == self.limit || self.bytes > MAX_BYTES;
+        if is_full && object.is_some() {
             return ControlFlow::Break(());
         }
-        objects.scanned += looked_at as u64;
+        self.scanned += looked_at as u64;
         self.bytes += object.as_ref().map_or(0, size);
-        objects.objects.extend(object);
+        self.objects.extend(object);
         ControlFlow::Continue(())
     }
 }
@@ -124,47 +117,4 @@ fn size(object: &StoredObject) -> usize {
     let texts = |texts: &[String]| -> usize { texts.iter().map(String::len).sum() };
     let variants = object.variants.iter().map(|one| 256 + texts(&one.tags) + texts(&one.selecting));
     object.url.len() + texts(&object.headers) + texts(&object.cookies) + variants.sum::<usize>()
-}
-
-/// The fields and the cookies in a key, in words.
-fn beside_url(key: &Key) -> (Vec<String>, Vec<String>) {
-    let Parts { headers, cookies, .. } = key.parts().unwrap_or_default();
-    let headers = headers.into_iter().map(|(name, value)| pair(name, ": ", value.as_deref()));
-    let cookies = cookies.into_iter().flat_map(|(name, values)| match values.as_slice() {
-        [] => vec![name],
-        values => values.iter().map(|value| pair(name.clone(), "=", Some(value))).collect(),
-    });
-    (headers.collect(), cookies.collect())
-}
-
-/// A name with its value; alone where there is none.
-fn pair(name: String, sign: &str, value: Option<&[u8]>) -> String {
-    match value {
-        Some(value) => [&name, sign, &String::from_utf8_lossy(value)].concat(),
-        None => name,
-    }
-}
-
-fn variant(entry: &Entry, ledger: &Ledger, now: Timestamp) -> ObjectVariant {
-    let head = &entry.head;
-    let selecting = head.selecting.values();
-    ObjectVariant {
-        status: head.status.as_u16(),
-        selecting: selecting.map(|(name, value)| pair(name.to_string(), ": ", value.as_deref())).collect(),
-        age: head.freshness.age(now).as_secs(),
-        lifetime: head.freshness.lifetime.as_secs(),
-        ttl: head.freshness.ttl(now),
-        tags: head.labels.tags().iter().map(|tag| String::from_utf8_lossy(tag).into_owned()).collect(),
-        size: entry.body.len(),
-        part: entry.part.map(|part| StoredPart { first: part.first, complete: part.complete }),
-        hits: entry.hits(),
-        standing: match entry.standing(ledger) {
-            Standing::Alive => "alive",
-            Standing::Stale { .. } => "stale",
-            Standing::Dead => "dead",
-        }
-        .to_owned(),
-        era: format!("{:x}", head.stamp.era),
-        stamp: head.stamp.number,
-    }
 }

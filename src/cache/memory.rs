@@ -1,5 +1,6 @@
 //! Tier 1: stored responses in this process, bounded by the bytes they really cost.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,6 +22,10 @@ const UNCOUNTED_SHARE: u64 = 64;
 
 /// Bytes that a key costs beyond its own: moka's node, its queues' and the map's slots.
 const KEY_OVERHEAD: u64 = 350;
+
+/// Stored responses that somebody who has to answer looks through at most: that takes some tens of milliseconds, and the
+/// tier may hold millions.
+pub const MAX_LOOKS: usize = 100_000;
 
 /// The bounds of the tier, from `[memory]`.
 #[derive(Debug, Clone, Copy)]
@@ -175,6 +180,24 @@ impl Memory {
     /// this does not make anything look used.
     pub fn iter(&self) -> impl Iterator<Item = (Arc<Key>, Arc<Variants>)> {
         self.cache.iter()
+    }
+
+    /// Shows `see` what is stored, key by key, until it breaks off or `most` stored responses were shown; `Break`: there may
+    /// be more.
+    pub fn look_through(
+        &self,
+        most: usize,
+        mut see: impl FnMut(&Key, &Variants) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let mut looks = 0;
+        self.iter().try_for_each(|(key, stored)| {
+            if looks >= most {
+                return ControlFlow::Break(());
+            }
+            // A key under which nothing but a mark is left takes a look, too.
+            looks += stored.entries.len().max(1);
+            see(&key, &stored)
+        })
     }
 
     /// Stores `entry` under `key`, in place of `gone` and of the variant that the same request fields select. One that

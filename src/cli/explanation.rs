@@ -119,7 +119,7 @@ impl Page {
 
     /// What fits into no column.
     fn below(&mut self, variant: &StoredVariant) {
-        let lines = [("for", variant.selecting.join("; ")), ("tags", variant.tags.join(" "))];
+        let lines = [("for", variant.response.selecting.join("; ")), ("tags", variant.response.tags.join(" "))];
         let purge = variant.purged_by.as_ref().map(|purge| ("by", purged(purge)));
         for (name, value) in lines.into_iter().chain(purge).filter(|(_, value)| !value.is_empty()) {
             self.text.push_str("    ");
@@ -192,16 +192,17 @@ impl Page {
 
 /// A row of the table of what is stored.
 fn cells(variant: &StoredVariant) -> [String; 9] {
+    let response = &variant.response;
     [
         if variant.selected { "*" } else { "" }.to_owned(),
-        variant.status.to_string(),
-        seconds(variant.age),
-        seconds(variant.lifetime),
-        format!("{}{}", if variant.ttl < 0 { "-" } else { "" }, seconds(variant.ttl.unsigned_abs())),
-        bytes(variant.size),
-        variant.hits.to_string(),
-        visible(&variant.standing).into_owned(),
-        variant.stamp.to_string(),
+        response.status.to_string(),
+        seconds(response.age),
+        seconds(response.lifetime),
+        format!("{}{}", if response.ttl < 0 { "-" } else { "" }, seconds(response.ttl.unsigned_abs())),
+        bytes(response.size),
+        response.hits.to_string(),
+        visible(&response.standing).into_owned(),
+        response.stamp.to_string(),
     ]
 }
 
@@ -250,10 +251,10 @@ fn bytes(number: u64) -> String {
 mod tests {
     use super::*;
     use crate::wire::explain::Step;
+    use crate::wire::objects::ObjectVariant;
 
-    fn variant() -> StoredVariant {
-        StoredVariant {
-            selected: true,
+    fn response() -> ObjectVariant {
+        ObjectVariant {
             status: 200,
             selecting: vec!["accept-language: de".to_owned()],
             age: 12,
@@ -261,12 +262,16 @@ mod tests {
             ttl: 48,
             tags: vec!["products".to_owned(), "product:17".to_owned()],
             size: 1_300,
+            part: None,
             hits: 3,
             era: "a1".to_owned(),
             stamp: 1841,
             standing: "alive".to_owned(),
-            purged_by: None,
         }
+    }
+
+    fn variant() -> StoredVariant {
+        StoredVariant { selected: true, response: response(), purged_by: None }
     }
 
     const BECAUSE: &str =
@@ -284,10 +289,8 @@ mod tests {
         };
         let dead = StoredVariant {
             selected: false,
-            ttl: -4_000,
-            standing: "dead".to_owned(),
+            response: ObjectVariant { ttl: -4_000, standing: "dead".to_owned(), ..response() },
             purged_by: Some(purge),
-            ..variant()
         };
         Explanation {
             request: "GET http://shop.example/api/products?utm_source=a".to_owned(),

@@ -18,8 +18,8 @@ pub enum Standing {
     /// purge, or with the end of its lifetime where that came first: a purge shortens a response's life, never
     /// prolongs it.
     Stale {
-        /// When it was purged; of several scopes that were, the first (of one scope, only the last time is known). The epoch where that is not known, since purges were folded or
-        /// numbered by another log: then there are no windows, and nothing is served before the origin was asked.
+        /// When it was purged first. The epoch where that is not known, since purges were folded or numbered by another
+        /// log: then there are no windows, and nothing is served before the origin was asked.
         since: Timestamp,
     },
     /// A hard purge does: it is gone.
@@ -138,6 +138,8 @@ pub fn may_serve_on_error(freshness: &Freshness, standing: Standing, now: Timest
 /// The `ttl` of `Cache-Status`: RFC 9211 §2.5, "can be negative, to indicate staleness".
 pub fn ttl(freshness: &Freshness, standing: Standing, now: Timestamp) -> i64 {
     match standing {
+        // Since when is not known.
+        Standing::Stale { since: Timestamp::EPOCH } => freshness.ttl(now).min(0),
         Standing::Stale { since } => {
             freshness.ttl(now).min(Freshness { born: since, lifetime: Duration::ZERO, ..*freshness }.ttl(now))
         }
@@ -411,6 +413,8 @@ mod tests {
             (Standing::Stale { since: at(20) }, 20, 0, "just purged"),
             (Standing::Stale { since: at(20) }, 27, -7, "stale since the purge"),
             (Standing::Stale { since: at(65) }, 67, -7, "stale since it expired, before the purge"),
+            (Standing::Stale { since: Timestamp::EPOCH }, 20, 0, "stale, and nobody knows since when"),
+            (Standing::Stale { since: Timestamp::EPOCH }, 67, -7, "stale since it expired at the latest"),
         ];
         for (standing, seconds, want, why) in cases {
             assert_eq!(ttl(&PLAIN, standing, at(seconds)), want, "{why}");

@@ -4,6 +4,7 @@
 //! at and in how long it waits.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,15 +12,11 @@ use tokio::sync::Semaphore;
 
 use crate::cache::entry::Entry;
 use crate::cache::ledger::Ledger;
-use crate::cache::memory::Memory;
+use crate::cache::memory::{MAX_LOOKS, Memory, Variants};
 use crate::policy::key::Key;
 use crate::policy::reuse::Standing;
 use crate::policy::scope::{Labels, Scope};
 use crate::wire::purge::Matched;
-
-/// Stored responses that one scan looks at. A purge must not take as long as the memory is large: this many take some
-/// tens of milliseconds.
-const MAX_LOOKS: usize = 100_000;
 
 /// How long a purge waits for its turn to scan; then it goes without a count.
 const TURN: Duration = Duration::from_millis(50);
@@ -40,8 +37,8 @@ impl Census {
     /// How many stored responses that are not dead have one of these keys.
     pub(super) fn under(&self, keys: &[Key]) -> Matched {
         let stored = keys.iter().filter_map(|key| self.memory.get(key.as_bytes()));
-        let count = stored.map(|stored| stored.entries().iter().filter(|entry| is_there(entry, &self.ledger)).count());
-        Matched { edge: count.sum::<usize>() as u64, partial: false }
+        let count = stored.map(|stored| count(&stored, |entry| is_there(entry, &self.ledger)));
+        Matched { edge: count.sum(), partial: false }
     }
 
     /// How many stored responses that are not dead these scopes name, as far as a scan in bounds finds them.
@@ -74,18 +71,16 @@ impl Census {
 
 /// Counts until `most` were looked at.
 pub(super) fn scan(ledger: &Ledger, memory: &Memory, names: &Names, most: usize) -> Matched {
-    let mut matched = Matched::default();
-    let mut looks = 0;
-    for (_, stored) in memory.iter() {
-        for entry in stored.entries() {
-            if looks == most {
-                return Matched { partial: true, ..matched };
-            }
-            looks += 1;
-            matched.edge += u64::from(names.name(&entry.head.labels) && is_there(entry, ledger));
-        }
-    }
-    matched
+    let mut edge = 0;
+    let seen = memory.look_through(most, |_, stored| {
+        edge += count(stored, |entry| names.name(&entry.head.labels) && is_there(entry, ledger));
+        ControlFlow::Continue(())
+    });
+    Matched { edge, partial: seen.is_break() }
+}
+
+fn count(stored: &Variants, counts: impl Fn(&Entry) -> bool) -> u64 {
+    stored.entries().iter().filter(|entry| counts(entry)).count() as u64
 }
 
 /// A stale one is still there; a dead one only takes room.
@@ -96,13 +91,13 @@ fn is_there(entry: &Entry, ledger: &Ledger) -> bool {
 /// Many scopes, ordered so that a response is held against all of them in a few look-ups.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    everything: bool,
     hosts: HashSet<Box<str>>,
     /// In order; none begins with another one.
     prefixes: Vec<Box<str>>,
     tags: HashSet<Box<[u8]>>,
-    groups: HashSet<(Box<str>, Box<[u8]>)>,
     urls: HashSet<Box<str>>,
+    /// What orders hardly name more than once.
+    others: Vec<Scope>,
 }
 
 impl Names {
@@ -110,12 +105,11 @@ impl Names {
         let mut names = Self::default();
         for scope in scopes.iter().cloned() {
             match scope {
-                Scope::Everything => names.everything = true,
                 Scope::Host(host) => _ = names.hosts.insert(host),
                 Scope::Prefix(prefix) => names.prefixes.push(prefix),
                 Scope::Tag(tag) => _ = names.tags.insert(tag),
-                Scope::Group { origin, name } => _ = names.groups.insert((origin, name)),
                 Scope::Url(url) => _ = names.urls.insert(url),
+                Scope::Everything | Scope::Group { .. } => names.others.push(scope),
             }
         }
         names.prefixes.sort_unstable();
@@ -126,23 +120,17 @@ impl Names {
 
     /// Whether one of the scopes names a response with these labels: as [`Scope::names`].
     pub(super) fn name(&self, labels: &Labels) -> bool {
-        self.everything
+        self.others.iter().any(|scope| scope.names(labels))
             || self.urls.contains(labels.url())
             || self.has_prefix(labels.url())
             || self.hosts.contains(labels.host())
             || self.hosts.contains(labels.authority())
             || (!self.tags.is_empty() && labels.tags().iter().any(|tag| self.tags.contains(tag)))
-            || (!self.groups.is_empty() && self.has_group(labels))
     }
 
     /// Of prefixes that do not begin with one another, only the last that is not behind the URL can begin it.
     fn has_prefix(&self, url: &str) -> bool {
         let behind = self.prefixes.partition_point(|prefix| **prefix <= *url);
         behind > 0 && url.starts_with(&*self.prefixes[behind - 1])
-    }
-
-    fn has_group(&self, labels: &Labels) -> bool {
-        let origin: Box<str> = labels.origin().into();
-        labels.tags().groups().any(|group| self.groups.contains(&(origin.clone(), Box::from(group))))
     }
 }

@@ -30,6 +30,14 @@ impl History {
         records.truncate(PURGES);
     }
 
+    /// The one of this number.
+    pub(super) fn record(&self, seq: u64) -> Option<PurgeRecord> {
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The latest first: see above.
+        let at = records.binary_search_by(|record| seq.cmp(&record.seq)).ok()?;
+        records.get(at).cloned()
+    }
+
     /// The latest ones.
     pub(super) fn recent(&self, limit: usize) -> Vec<PurgeRecord> {
         let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -111,6 +111,11 @@ impl Purger {
         &self.node
     }
 
+    /// The purge of this number, if it is remembered.
+    pub fn record(&self, seq: u64) -> Option<PurgeRecord> {
+        self.history.record(seq)
+    }
+
     /// Recent purges, the latest first.
     pub fn recent(&self, limit: usize) -> Vec<PurgeRecord> {
         self.history.recent(limit)

@@ -131,6 +131,10 @@ fn purges_that_overtake_one_another_are_remembered_in_the_order_of_their_numbers
     }
     let seqs: Vec<_> = history.recent(9).iter().map(|record| record.seq).collect();
     assert_eq!(seqs, [5, 4, 3, 2, 1]);
+    for seq in 0..=6 {
+        let found = history.record(seq).map(|record| record.seq);
+        assert_eq!(found, (1..=5).contains(&seq).then_some(seq));
+    }
 }
 
 #[test]

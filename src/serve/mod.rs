@@ -11,6 +11,7 @@
 //! ```
 
 mod decision;
+pub mod describe;
 pub mod explain;
 mod failure;
 mod fill;

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::objects::ObjectVariant;
+
 /// The answer to `GET /explain`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Explanation {
@@ -83,28 +85,9 @@ pub struct KeyParts {
 pub struct StoredVariant {
     /// Whether the request selects it.
     pub selected: bool,
-    /// Its status.
-    pub status: u16,
-    /// The request fields that selected it, as `name: value`.
-    pub selecting: Vec<String>,
-    /// Seconds.
-    pub age: u64,
-    /// The freshness lifetime in seconds.
-    pub lifetime: u64,
-    /// Seconds that it is still fresh; zero and less: stale.
-    pub ttl: i64,
-    /// Its tags; bytes that are no text come out as U+FFFD.
-    pub tags: Vec<String>,
-    /// Bytes of its body.
-    pub size: u64,
-    /// How often it answered.
-    pub hits: u64,
-    /// The era of the log of purges when it was fetched, in hexadecimal digits.
-    pub era: String,
-    /// The last purge that was known when its fetch began.
-    pub stamp: u64,
-    /// `alive`, `stale` (softly purged), `dead` (purged).
-    pub standing: String,
+    /// What is stored.
+    #[serde(flatten)]
+    pub response: ObjectVariant,
     /// The purge that made it so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub purged_by: Option<PurgedBy>,

@@ -237,12 +237,12 @@ async fn an_explanation_changes_nothing() {
     let first = explain(&edge, fresh).await;
     for _ in 0..5 {
         let again = explain(&edge, fresh).await;
-        assert_eq!((again.stored[0].hits, &again.verdict.result), (1, &first.verdict.result));
+        assert_eq!((again.stored[0].response.hits, &again.verdict.result), (1, &first.verdict.result));
         assert_eq!(explain(&edge, swr).await.verdict.result, "stale", "it is not refreshed by being looked at");
     }
     assert_eq!(origin.hits(), 2);
     assert!(send(&edge, fresh).await.cache().is_fresh_hit());
-    assert_eq!(explain(&edge, fresh).await.stored[0].hits, 2);
+    assert_eq!(explain(&edge, fresh).await.stored[0].response.hits, 2);
 }
 
 #[tokio::test]
@@ -317,9 +317,9 @@ async fn the_purge_that_told_on_it_is_named() {
     let edge = edge(&origin).await;
     let sent: Sent = ("GET", "/tagged/1", NONE);
     send(&edge, sent).await;
-    assert_eq!(explain(&edge, sent).await.stored[0].tags, ["news", "sport"]);
+    assert_eq!(explain(&edge, sent).await.stored[0].response.tags, ["news", "sport"]);
     send(&edge, ("PURGE", "/", &[("surrogate-key", "other")])).await;
-    assert_eq!(explain(&edge, sent).await.stored[0].standing, "alive", "another tag");
+    assert_eq!(explain(&edge, sent).await.stored[0].response.standing, "alive", "another tag");
     send(&edge, ("PURGE", "/", &[("surrogate-key", "sport"), ("soft-purge", "1")])).await;
     let told = explain(&edge, sent).await;
     let by = told.stored[0].purged_by.clone().expect("it was purged");
@@ -334,7 +334,7 @@ async fn the_purge_that_told_on_it_is_named() {
     let step = told.steps.iter().find(|step| step.step == "purges").expect("a step tells of it");
     assert!(step.says.contains(&format!("purge 3 of url {}", url(&edge, "/tagged/1"))), "{}", step.says);
     send(&edge, sent).await;
-    assert_eq!(explain(&edge, sent).await.stored[0].stamp, 3);
+    assert_eq!(explain(&edge, sent).await.stored[0].response.stamp, 3);
 }
 
 #[tokio::test]

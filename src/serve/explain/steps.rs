@@ -17,7 +17,7 @@ use crate::policy::time::Timestamp;
 use crate::serve::decision::Decision;
 use crate::serve::inquiry::Way;
 use crate::serve::look_up::{self, Found, Need};
-use crate::serve::miss;
+use crate::serve::{describe, miss};
 use crate::wire::explain::{KeyParts, Step};
 
 /// What is taken off the request at the door.
@@ -129,7 +129,7 @@ fn purges(case: &Case<'_>) -> Option<String> {
             Standing::Stale { .. } => "stale",
             Standing::Dead => "gone",
         };
-        return Some(match told::variant(case, entry, true).purged_by {
+        return Some(match told::purge_of(case, entry) {
             Some(purge) => format!("It is {standing} by {}.", words(&purge)),
             None => format!("It is {standing}: it was fetched in another era of the log of purges."),
         });
@@ -231,7 +231,7 @@ fn ask(case: &Case<'_>, need: &Need) -> String {
             let told =
                 [("If-None-Match", conditions.if_none_match), ("If-Modified-Since", conditions.if_modified_since)];
             let told =
-                told.into_iter().filter_map(|(name, value)| Some(told::pair(name, ": ", Some(value?.as_bytes()))));
+                told.into_iter().filter_map(|(name, value)| Some(describe::pair(name, ": ", Some(value?.as_bytes()))));
             format!("The origin is asked whether {target} has changed: {}.", told.collect::<Vec<_>>().join(", "))
         }
     }

@@ -5,39 +5,17 @@ use std::sync::Arc;
 use super::Case;
 use crate::cache::entry::Entry;
 use crate::cache::ledger::{Blame, Stamp};
-use crate::policy::reuse::Standing;
 use crate::policy::scope::Severity;
-use crate::serve::Shared;
 use crate::serve::inquiry::Inquiry;
+use crate::serve::{Shared, describe};
 use crate::wire::explain::{KeyParts, PurgedBy, StoredVariant};
-
-/// Recent purges that are searched for who asked and when.
-const REMEMBERED: usize = 10_000;
 
 /// The key of a request, before and after the rules.
 pub(super) fn key(inquiry: &Inquiry) -> KeyParts {
     let client = &inquiry.client;
     let url = [client.scheme.as_str(), "://", &client.authority, inquiry.target.as_str()].concat();
-    let parts = inquiry.key.parts().unwrap_or_default();
-    let headers = parts.headers.iter().map(|(name, value)| pair(name, ": ", value.as_deref()));
-    let cookies = parts.cookies.iter().flat_map(|(name, values)| {
-        let absent = values.is_empty().then(|| pair(name, "=", None));
-        absent.into_iter().chain(values.iter().map(|value| pair(name, "=", Some(value))))
-    });
-    KeyParts {
-        url,
-        normalised: inquiry.labels().url().to_owned(),
-        headers: headers.collect(),
-        cookies: cookies.collect(),
-    }
-}
-
-/// A name with its value; without the sign between them where there is none.
-pub(super) fn pair(name: &str, sign: &str, value: Option<&[u8]>) -> String {
-    match value {
-        Some(value) => format!("{name}{sign}{}", String::from_utf8_lossy(value)),
-        None => name.to_owned(),
-    }
+    let (headers, cookies) = describe::beside_url(&inquiry.key);
+    KeyParts { url, normalised: inquiry.labels().url().to_owned(), headers, cookies }
 }
 
 /// Every variant under the key, the latest first.
@@ -46,33 +24,18 @@ pub(super) fn stored(case: &Case<'_>) -> Vec<StoredVariant> {
         Some(chosen) => Arc::ptr_eq(chosen, entry),
         None => case.selected().next().is_some_and(|first| Arc::ptr_eq(first, entry)),
     };
-    case.entries().iter().map(|entry| variant(case, entry, is_chosen(entry))).collect()
+    let variants = case.entries().iter().map(|entry| StoredVariant {
+        selected: is_chosen(entry),
+        response: describe::variant(entry, &case.shared.ledger, case.now),
+        purged_by: purge_of(case, entry),
+    });
+    variants.collect()
 }
 
-/// One variant.
-pub(super) fn variant(case: &Case<'_>, entry: &Arc<Entry>, selected: bool) -> StoredVariant {
-    let (head, now) = (&entry.head, case.now);
-    let standing = match entry.standing(&case.shared.ledger) {
-        Standing::Alive => "alive",
-        Standing::Stale { .. } => "stale",
-        Standing::Dead => "dead",
-    };
-    let blame = case.shared.ledger.blame(&head.labels, head.stamp);
-    StoredVariant {
-        selected,
-        status: head.status.as_u16(),
-        selecting: head.selecting.values().map(|(name, value)| pair(name.as_str(), ": ", value.as_deref())).collect(),
-        age: head.freshness.age(now).as_secs(),
-        lifetime: head.freshness.lifetime.as_secs(),
-        ttl: head.freshness.ttl(now),
-        tags: head.labels.tags().iter().map(|tag| String::from_utf8_lossy(tag).into_owned()).collect(),
-        size: entry.body.len(),
-        hits: entry.hits(),
-        era: format!("{:x}", head.stamp.era),
-        stamp: head.stamp.number,
-        standing: standing.to_owned(),
-        purged_by: blame.map(|blame| purged_by(case.shared, &blame)),
-    }
+/// The purge by which a stored response is stale or gone.
+pub(super) fn purge_of(case: &Case<'_>, entry: &Entry) -> Option<PurgedBy> {
+    let blame = case.shared.ledger.blame(&entry.head.labels, entry.head.stamp)?;
+    Some(purged_by(case.shared, &blame))
 }
 
 /// The last purge that names the request's URL, or the tags that rules give it, whatever was stored before it.
@@ -85,7 +48,7 @@ pub(super) fn last_purge(case: &Case<'_>) -> Option<PurgedBy> {
 
 fn purged_by(shared: &Shared, blame: &Blame) -> PurgedBy {
     // Invalidations have numbers of the same ledger, and no record: it is told by its number.
-    let record = shared.purger.recent(REMEMBERED).into_iter().find(|record| record.seq == blame.number);
+    let record = shared.purger.record(blame.number);
     let (who, when) = record.map(|record| (record.who, record.when)).unzip();
     PurgedBy {
         seq: blame.number,
