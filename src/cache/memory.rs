@@ -231,7 +231,7 @@ impl Memory {
 
     /// Stores a part of a representation. It never takes the place of a complete response that is still fresh; with
     /// a stored part that it touches, it becomes one, as long as that is not larger than an object may be. What is
-    /// dead by its `standing` is in nobody's way, and what is not alive lends no bytes.
+    /// dead by its `standing` is in nobody's way, what is not alive lends no bytes, and takes the place of nothing that is.
     pub fn put_part(&self, key: &Key, entry: &Arc<Entry>, now: Timestamp, standing: impl Fn(&Entry) -> Standing) {
         let limits = self.limits;
         self.cache.entry_by_ref(key).and_compute_with(|stored| {
@@ -244,6 +244,7 @@ impl Memory {
                 {
                     return Op::Nop;
                 }
+                Some((_, Standing::Alive)) if standing(entry) != Standing::Alive => return Op::Nop,
                 Some((other, Standing::Alive)) => {
                     let joined = other.joined(entry).filter(|joined| joined.body.len() <= limits.max_object);
                     joined.map_or_else(|| Arc::clone(entry), Arc::new)
@@ -517,6 +518,39 @@ mod tests {
             }
             memory.put_part(&key, &entry("56789", "en", part(5)), NOW, |_| standing);
             assert_eq!(bodies(&memory, &key), [want.as_bytes().to_vec()], "{standing:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn a_late_part_that_is_not_alive_takes_the_place_of_none_that_is() {
+        let part = |first| Some(Part { first, complete: Some(10) });
+        for (first, why) in [(6, "they do not touch"), (5, "as one they would be as stale as it is")] {
+            let (memory, key) = (memory(1 << 20), key("/"));
+            let alive = entry("01234", "en", part(0));
+            memory.put_part(&key, &alive, NOW, |_| Standing::Alive);
+            let late = entry("5678", "en", part(first));
+            memory.put_part(&key, &late, NOW, |of| match of.part {
+                Some(Part { first: 0, .. }) => Standing::Alive,
+                _ => Standing::Stale { since: NOW },
+            });
+            assert_eq!(bodies(&memory, &key), [b"01234".to_vec()], "{why}");
+        }
+    }
+
+    #[test]
+    fn a_look_through_the_tier_ends_also_where_nothing_but_marks_is_left() {
+        let memory = memory(1 << 20);
+        for number in 0..5 {
+            let marks = Marks::for_everybody(NOW, Detail::NoStore);
+            memory.mark_unshareable(&key(&format!("/{number}")), marks);
+        }
+        for (most, shown, is_all) in [(3, 3, false), (5, 5, true), (9, 5, true)] {
+            let mut count = 0;
+            let seen = memory.look_through(most, |_, _| {
+                count += 1;
+                ControlFlow::Continue(())
+            });
+            assert_eq!((count, seen.is_continue()), (shown, is_all), "{most} at most");
         }
     }
 

@@ -62,6 +62,8 @@ impl Sweep {
             loop {
                 self.ledger.deaths().await;
                 tokio::time::sleep(PAUSE).await;
+                // Those that came meanwhile are seen to by this walk, and ask for no other.
+                _ = tokio::time::timeout(Duration::ZERO, self.ledger.deaths()).await;
                 self.walk().await;
             }
         };
@@ -183,6 +185,20 @@ mod tests {
         assert!(is_hit(&sweep, "/alive") && !is_hit(&sweep, "/stale"));
         assert!(sweep.memory.get(key("/stale").as_bytes()).is_some(), "it may yet serve, and be revalidated");
         assert!(sweep.memory.get(key("/dead").as_bytes()).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn purges_that_come_together_cost_one_walk() {
+        let (sweep, stop) = (sweep(), CancellationToken::new());
+        let task = tokio::spawn(sweep.clone().run(stop.clone()));
+        for tag in ["a", "b", "c"] {
+            purge(&sweep, tag, Severity::Hard);
+            tokio::time::sleep(PAUSE / 10).await;
+        }
+        tokio::time::sleep(PAUSE * 5).await;
+        assert_eq!(sweep.walks.get(), 1);
+        stop.cancel();
+        task.await.expect("it ends with the node");
     }
 
     #[tokio::test(start_paused = true)]
