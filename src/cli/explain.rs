@@ -26,8 +26,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// looks, what is stored there, which purge took it away, and what the smallest change is that would make it a hit.
 ///
 /// Exit code: 0 when it is explained, whatever the verdict; 1 when the proxy cannot be asked; 2 when the arguments are wrong.
-/// With --json standard output has one JSON value: the explanation, or an object with the `reason` of the failure; only
-/// for options that there are not, nothing.
+/// With --json standard output has one JSON value: the explanation, or an object with the `reason` of the failure. A command
+/// line that cannot be read is told of on standard error alone.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

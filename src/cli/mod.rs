@@ -100,20 +100,29 @@ fn counted(number: u64, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// Text from elsewhere, safe on a terminal: what would move the cursor or change colours is written out.
+/// Text from elsewhere, safe on a terminal: what would move the cursor, change colours or turn the order of letters round
+/// is written out.
 fn visible(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if !text.contains(acts) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() {
+        if acts(character) {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);
         }
     }
     Cow::Owned(shown)
+}
+
+/// Whether a character does something, rather than being seen: controls, line ends, and the marks by which Unicode turns
+/// the direction of writing (UAX #9), with which one name can be made to look like another.
+fn acts(character: char) -> bool {
+    let turns =
+        matches!(character, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    character.is_control() || turns || matches!(character, '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]
@@ -132,6 +141,8 @@ mod tests {
             ("Größe", "Größe", "letters are letters"),
             ("a\u{1b}[2Jb", "a\\u{1b}[2Jb", "an escape sequence"),
             ("a\u{9b}2J", "a\\u{9b}2J", "the same in one character"),
+            ("\u{202e}sdrawkcab", "\\u{202e}sdrawkcab", "letters in the other direction"),
+            ("a\u{2028}b", "a\\u{2028}b", "a line end of Unicode's"),
             ("a\nerror: b", "a\\nerror: b", "a line that is not ours"),
         ];
         for (text, want, why) in cases {

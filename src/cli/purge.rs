@@ -25,8 +25,8 @@ const PATH: &str = "/purge";
 ///
 /// Exit code: 0 when it is confirmed as asked; 1 when it is not (nodes that lag are named), or the proxy cannot be
 /// asked; 2 when the arguments are wrong. The receipt is printed on standard output, errors on standard error; with --json
-/// standard output has one JSON value: the answer as it came, or an object with the `reason` of the failure; only for
-/// options that there are not, nothing.
+/// standard output has one JSON value: the answer as it came, or an object with the `reason` of the failure. A command
+/// line that cannot be read is told of on standard error alone.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
