@@ -125,7 +125,8 @@ pub(crate) struct Certificate {
 pub(crate) struct Admin {
     /// Its address. A change needs a restart.
     pub(crate) listen: Word<SocketAddr>,
-    /// The bearer token; empty: none, and nobody is authorised by one. Required when the listener is not loopback.
+    /// The token, as `Authorization: Bearer` or `Fastly-Key`, here and for PURGE on the public listener; empty: none, and
+    /// nobody is authorised by one. Required when the listener is not loopback.
     pub(crate) token: Word<Token>,
 }
 
@@ -139,9 +140,9 @@ impl Default for Admin {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, expecting = "a table: [purge]")]
 pub(crate) struct Purge {
-    /// Networks of clients that may purge without the token; everybody else needs it.
+    /// Networks of clients that may purge without `admin.token`; everybody else needs it.
     pub(crate) allow: At<Vec<Word<Network>>>,
-    /// Fields of a response that carry its tags.
+    /// Fields of a response that carry its tags, and of a PURGE that names them.
     pub(crate) tag_headers: Vec<Word<HeaderName>>,
 }
 
