@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use memchr::memmem;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use crate::support::edge::{Edge, before};
 use crate::support::held::purge;
@@ -30,35 +30,62 @@ async fn versioned(version: Arc<AtomicU64>) -> Origin {
     .await
 }
 
-/// Asks for one URL after the other until told to stop; how often it was answered, and how often with too old a version.
-async fn hammer(edge: &Edge, urls: usize, first: usize, receipt: &AtomicU64, stop: &AtomicBool) -> (u64, Vec<String>) {
+/// What the clients and the one who purges know of each other.
+#[derive(Default)]
+struct Load {
+    /// The version of the content that the last receipt vouches for.
+    receipt: AtomicU64,
+    /// Answers so far.
+    answers: AtomicU64,
+    stop: AtomicBool,
+    moved: Notify,
+}
+
+impl Load {
+    /// Waits until so many answers more have come.
+    async fn goes_on(&self, by: u64) {
+        let until = self.answers.load(Ordering::SeqCst) + by;
+        let answered = async {
+            while self.answers.load(Ordering::SeqCst) < until {
+                self.moved.notified().await;
+            }
+        };
+        within("answers under load", answered).await;
+    }
+}
+
+/// Asks for one URL after the other until told to stop; the answers that were too old.
+async fn hammer(edge: &Edge, urls: usize, first: usize, load: &Load) -> Vec<String> {
     let mut connection = Connection::to(edge.address()).await;
-    let (mut answers, mut stale) = (0, Vec::new());
+    let mut stale = Vec::new();
     for number in first.. {
-        if stop.load(Ordering::SeqCst) {
+        if load.stop.load(Ordering::SeqCst) {
             break;
         }
-        let acknowledged = receipt.load(Ordering::SeqCst);
+        let acknowledged = load.receipt.load(Ordering::SeqCst);
         let reply = connection.get(&format!("/{}", number % urls)).await;
-        answers += 1;
+        load.answers.fetch_add(1, Ordering::SeqCst);
+        load.moved.notify_one();
         if reply.text().parse::<u64>().is_ok_and(|version| version < acknowledged) || reply.status != 200 {
             stale.push(format!("{} {} after {acknowledged}: {:?}", reply.status, reply.text(), reply.cache()));
         }
     }
-    (answers, stale)
+    stale
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn under_load_nothing_is_older_than_the_last_receipt() {
     const CLIENTS: usize = 24;
     const URLS: usize = 12;
+    const PURGES: usize = 60;
+    /// Between a receipt and the next purge: each client asks some times.
+    const BETWEEN: u64 = 3 * CLIENTS as u64;
     let version = Arc::new(AtomicU64::new(1));
     let origin = versioned(Arc::clone(&version)).await;
     let edge = before(origin.address()).start().await;
-    let (receipt, stop) = (AtomicU64::new(1), AtomicBool::new(false));
-    let clients = join_all((0..CLIENTS).map(|client| hammer(&edge, URLS, client, &receipt, &stop)));
+    let load = Load::default();
+    let clients = join_all((0..CLIENTS).map(|client| hammer(&edge, URLS, client, &load)));
     let purges = async {
-        let end = Instant::now() + Duration::from_secs(4);
         let urls: Vec<_> = (0..URLS).map(|number| format!("http://{}/{number}", edge.address())).collect();
         let orders = [
             json!({ "tags": ["all"] }),
@@ -68,22 +95,19 @@ async fn under_load_nothing_is_older_than_the_last_receipt() {
             json!({ "prefixes": [format!("http://{}/", edge.address())], "soft": true }),
             json!({ "everything": true }),
         ];
-        for order in orders.iter().cycle() {
-            if Instant::now() > end {
-                break;
-            }
+        for order in orders.iter().cycle().take(PURGES) {
+            load.goes_on(BETWEEN).await;
             let next = version.fetch_add(1, Ordering::SeqCst) + 1;
             purge(&edge, order.clone()).await;
-            receipt.store(next, Ordering::SeqCst);
+            load.receipt.store(next, Ordering::SeqCst);
         }
-        stop.store(true, Ordering::SeqCst);
+        load.goes_on(BETWEEN).await;
+        load.stop.store(true, Ordering::SeqCst);
     };
-    let (answers, ()) = tokio::join!(clients, purges);
-    let stale: Vec<_> = answers.iter().flat_map(|(_, stale)| stale).take(5).collect();
-    let (total, rounds) = (answers.iter().map(|(total, _)| total).sum::<u64>(), receipt.load(Ordering::SeqCst));
-    assert!(stale.is_empty(), "of {total} answers between {rounds} purges: {stale:#?}");
-    assert!(total > 500 && rounds > 20, "{total} answers, {rounds} purges: too few to tell anything");
-    assert!((origin.hits() as u64) < total, "some were hits");
+    let (stale, ()) = tokio::join!(clients, purges);
+    let (stale, total) = (stale.concat(), load.answers.load(Ordering::SeqCst));
+    assert!(stale.is_empty(), "{} of {total} answers: {:#?}", stale.len(), &stale[..stale.len().min(5)]);
+    assert!((origin.hits() as u64) < total, "some of {total} were hits");
 }
 
 /// Gets these targets over several connections, many a time without waiting, and says in how many of the answers our
