@@ -1,7 +1,7 @@
 //! How many stored responses does a purge name?
 //!
-//! Counted just before the purge, for its receipt alone: what counts is the purge. So it is bounded, in what it looks
-//! at and in how long it waits.
+//! Counted when the purge is in force, for its receipt alone: what counts is the purge. So it is bounded, in what it
+//! looks at and in how long it waits; and what is fetched anew or evicted meanwhile is not in it.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -14,7 +14,6 @@ use crate::cache::entry::Entry;
 use crate::cache::ledger::Ledger;
 use crate::cache::memory::{MAX_LOOKS, Memory, Variants};
 use crate::policy::key::Key;
-use crate::policy::reuse::Standing;
 use crate::policy::scope::{Labels, Scope};
 use crate::wire::purge::Matched;
 
@@ -34,15 +33,16 @@ impl Census {
         Self { ledger, memory, turn: Arc::new(Semaphore::new(1)) }
     }
 
-    /// How many stored responses that are not dead have one of these keys.
-    pub(super) fn under(&self, keys: &[Key]) -> Matched {
+    /// How many stored responses that the purge `number` found there have one of these keys.
+    pub(super) fn under(&self, keys: &[Key], number: u64) -> Matched {
         let stored = keys.iter().filter_map(|key| self.memory.get(key.as_bytes()));
-        let count = stored.map(|stored| count(&stored, |entry| is_there(entry, &self.ledger)));
+        let count = stored.map(|stored| count(&stored, |entry| was_there(entry, &self.ledger, number)));
         Matched { edge: count.sum(), partial: false }
     }
 
-    /// How many stored responses that are not dead these scopes name, as far as a scan in bounds finds them.
-    pub(super) async fn named(&self, scopes: &[Scope]) -> Matched {
+    /// How many stored responses that the purge `number` found there these scopes name, as far as a scan in bounds finds
+    /// them.
+    pub(super) async fn named(&self, scopes: &[Scope], number: u64) -> Matched {
         const UNKNOWN: Matched = Matched { edge: 0, partial: true };
         let turn = Arc::clone(&self.turn).acquire_owned();
         let Ok(Ok(permit)) = tokio::time::timeout(TURN, turn).await else { return UNKNOWN };
@@ -50,7 +50,7 @@ impl Census {
         // Nobody has to wait for it at the end of the process: it ends by itself, after MAX_LOOKS.
         let scan = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            scan(&ledger, &memory, &names, MAX_LOOKS)
+            scan((&ledger, &memory), &names, number, MAX_LOOKS)
         });
         scan.await.unwrap_or(UNKNOWN)
     }
@@ -70,10 +70,10 @@ impl Census {
 }
 
 /// Counts until `most` were looked at.
-pub(super) fn scan(ledger: &Ledger, memory: &Memory, names: &Names, most: usize) -> Matched {
+pub(super) fn scan((ledger, memory): (&Ledger, &Memory), names: &Names, number: u64, most: usize) -> Matched {
     let mut edge = 0;
     let seen = memory.look_through(most, |_, stored| {
-        edge += count(stored, |entry| names.name(&entry.head.labels) && is_there(entry, ledger));
+        edge += count(stored, |entry| names.name(&entry.head.labels) && was_there(entry, ledger, number));
         ControlFlow::Continue(())
     });
     Matched { edge, partial: seen.is_break() }
@@ -83,9 +83,10 @@ fn count(stored: &Variants, counts: impl Fn(&Entry) -> bool) -> u64 {
     stored.entries().iter().filter(|entry| counts(entry)).count() as u64
 }
 
-/// A stale one is still there; a dead one only takes room.
-fn is_there(entry: &Entry, ledger: &Ledger) -> bool {
-    entry.standing(ledger) != Standing::Dead
+/// A stale one was still there; one that was dead already only took room.
+fn was_there(entry: &Entry, ledger: &Ledger, number: u64) -> bool {
+    let head = &entry.head;
+    head.stamp.number < number && !ledger.was_dead(&head.labels, head.stamp, number)
 }
 
 /// Many scopes, ordered so that a response is held against all of them in a few look-ups.

@@ -1,6 +1,6 @@
 //! An operator purges: from the order, in whichever dialect, to the fact in the ledger and the receipt.
 //!
-//! One order is one purge with one number, whatever it names. Its count is taken just before it is taken down.
+//! One order is one purge with one number, whatever it names. It is in force before anything is counted.
 
 mod count;
 pub mod gate;
@@ -23,8 +23,8 @@ use crate::cache::ledger::Ledger;
 use crate::cache::memory::Memory;
 use crate::clock::Clock;
 use crate::policy::scope::Severity;
-use crate::policy::time::format_rfc3339;
-use crate::wire::purge::{Matched, Nodes, PurgeRecord, Receipt, Status};
+use crate::policy::time::{Timestamp, format_rfc3339};
+use crate::wire::purge::{Nodes, PurgeRecord, Receipt, Status};
 
 /// Scopes of a purge that the log names; `GET /purges` tells more.
 const LOGGED: usize = 4;
@@ -59,46 +59,50 @@ impl Purger {
     /// the receipt gives it to a task.
     pub async fn purge(&self, order: Order) -> Receipt {
         let began = Instant::now();
-        let matched = match &order.keys {
-            Some(keys) => self.census.under(keys),
-            None => self.census.named(&order.scopes).await,
-        };
-        let id = format!("{:016x}", fastrand::u64(..));
-        let (status, seq, nodes) = if order.dry_run {
-            (Status::DryRun, self.ledger.position(), Nodes::default())
+        let Order { scopes, keys, severity, dry_run, .. } = &order;
+        let at = self.clock.now();
+        let (status, seq) = if *dry_run {
+            (Status::DryRun, self.ledger.position())
         } else {
-            let seq = self.carry_out(&order, &id, matched);
-            (Status::Ok, seq, self.nodes())
+            (Status::Ok, self.ledger.purge(scopes, *severity, at).number)
         };
-        let soft = order.severity == Severity::Soft;
         // Microseconds: what is finer is noise, and makes long numbers.
         let took_ms = (began.elapsed().as_secs_f64() * 1_000_000.0).round() / 1000.0;
-        Receipt { status, id, seq, soft, matched, nodes, took_ms }
+        // A dry run finds what a purge would that came next.
+        let number = seq + u64::from(*dry_run);
+        let matched = match keys {
+            Some(keys) => self.census.under(keys, number),
+            None => self.census.named(scopes, number).await,
+        };
+        let id = format!("{:016x}", fastrand::u64(..));
+        let (soft, nodes) = (*severity == Severity::Soft, if *dry_run { Nodes::default() } else { self.nodes() });
+        let receipt = Receipt { status, id, seq, soft, matched, nodes, took_ms };
+        if !*dry_run {
+            self.tell(&order, &receipt, at);
+        }
+        receipt
     }
 
-    /// Takes the purge down, and tells of it; its number.
-    fn carry_out(&self, order: &Order, id: &str, matched: Matched) -> u64 {
+    /// Counts a purge, writes it into the log, and remembers it.
+    fn tell(&self, order: &Order, receipt: &Receipt, at: Timestamp) {
         let Order { scopes, severity, who, .. } = order;
-        let at = self.clock.now();
-        let seq = self.ledger.purge(scopes, *severity, at).number;
+        let Receipt { id, seq, soft, matched, nodes, .. } = receipt;
         self.metrics.count(scopes, *severity);
-        let soft = *severity == Severity::Soft;
         let told = history::told(scopes);
         let named: Vec<_> = told.iter().take(LOGGED).map(|scope| (&scope.kind, &scope.name)).collect();
         let (edge, partial) = (matched.edge, matched.partial);
         tracing::info!(seq, id, soft, who, scopes = scopes.len(), ?named, edge, partial, "purged");
         self.history.remember(PurgeRecord {
-            seq,
-            id: id.to_owned(),
+            seq: *seq,
+            id: id.clone(),
             scopes: told,
             scope_count: scopes.len() as u64,
-            soft,
+            soft: *soft,
             who: who.clone(),
             when: format_rfc3339(at),
-            matched,
-            nodes: self.nodes(),
+            matched: *matched,
+            nodes: nodes.clone(),
         });
-        seq
     }
 
     /// Who has what was purged: this node, which is alone.

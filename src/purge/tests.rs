@@ -15,7 +15,7 @@ use crate::policy::route::Rules;
 use crate::policy::scope::{Labels, Scope, Tags};
 use crate::policy::time::Timestamp;
 use crate::policy::treatment::KeyRules;
-use crate::wire::purge::Wait;
+use crate::wire::purge::{Matched, Wait};
 
 const NOW: Timestamp = Timestamp::from_millis(784_111_777_120);
 
@@ -146,7 +146,7 @@ fn a_scan_that_has_looked_enough_says_that_there_may_be_more() {
     let names = Names::of(&[tag("t")]);
     let cases = [(4, 4, true, "one left"), (5, 5, false, "all seen"), (9, 5, false, "fewer than it may look at")];
     for (most, edge, partial, why) in cases {
-        assert_eq!(scan(&purger.ledger, purger.census.memory(), &names, most), Matched { edge, partial }, "{why}");
+        assert_eq!(scan((&purger.ledger, purger.census.memory()), &names, 1, most), Matched { edge, partial }, "{why}");
     }
 }
 

@@ -52,7 +52,8 @@ pub(super) fn may_join<'a>(
     shared: &'a Shared,
     inquiry: &'a Inquiry,
 ) -> impl FnMut(Stamp, &Landing<Failure>) -> bool + use<'a> {
-    let labels = inquiry.labels();
+    // The tags that rules give are known before the answer is.
+    let labels = inquiry.tagged_labels(&http::HeaderMap::new());
     move |stamp, landing| {
         let is_current = shared.ledger.standing(&labels, stamp) == Standing::Alive;
         is_current

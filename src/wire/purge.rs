@@ -120,7 +120,7 @@ pub struct Receipt {
     pub matched: Matched,
     /// Who has it.
     pub nodes: Nodes,
-    /// How long it took, in milliseconds.
+    /// How long it took until the purge was in force, in milliseconds; counting comes after.
     pub took_ms: f64,
 }
 

@@ -17,6 +17,8 @@ const SOFT_STEPS: usize = 4;
 pub(super) struct Mark {
     /// Number of the last hard one; zero: none.
     pub(super) hard: u64,
+    /// Number of the one before it, for counts alone.
+    before_hard: u64,
     /// The soft ones.
     pub(super) softs: Softs,
     /// Purges up to this number that named something narrower were folded into this scope: whether they named a
@@ -41,12 +43,20 @@ impl Mark {
         self.hard.max(self.softs.latest()).max(self.doubt)
     }
 
+    /// The number of the last hard one before `number`, as far as it is still known; zero: none.
+    pub(super) fn hard_before(&self, number: u64) -> u64 {
+        [self.hard, self.before_hard].into_iter().find(|hard| *hard < number).unwrap_or(0)
+    }
+
     /// Both. The same purge may come twice.
     fn and(mut self, other: Self) -> Self {
         for soft in other.softs.0 {
             self.softs.add(soft);
         }
-        Self { hard: self.hard.max(other.hard), softs: self.softs, doubt: self.doubt.max(other.doubt) }
+        let (earlier, hard) = (self.hard.min(other.hard), self.hard.max(other.hard));
+        let earlier = if earlier == hard { 0 } else { earlier };
+        let before_hard = self.before_hard.max(other.before_hard).max(earlier);
+        Self { hard, before_hard, softs: self.softs, doubt: self.doubt.max(other.doubt) }
     }
 }
 

@@ -210,6 +210,14 @@ impl Ledger {
         if dead.is_break() { Standing::Dead } else { standing }
     }
 
+    /// Whether such a response was gone before the purge `number`, as far as that is still known: for counts alone.
+    pub fn was_dead(&self, labels: &Labels, stamp: Stamp, number: u64) -> bool {
+        let is_dead = |mark: Mark| mark.hard_before(number) > stamp.number;
+        let found = self
+            .visit(labels, |_, mark| if is_dead(mark) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+        stamp.era == self.era && found.is_break()
+    }
+
     /// The purge by which such a response is not alive: the last hard one, else the last soft one. With a stamp of
     /// another era, all that this ledger does not know.
     pub fn blame(&self, labels: &Labels, stamp: Stamp) -> Option<Blame> {
