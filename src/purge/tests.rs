@@ -25,7 +25,11 @@ fn key(target: &str) -> Key {
 
 /// A node with nothing stored.
 fn purger() -> Purger {
-    let memory = Memory::new(Limits { capacity: 1 << 24, max_object: 1 << 20, max_variants: 8 });
+    purger_with(1 << 24)
+}
+
+fn purger_with(capacity: u64) -> Purger {
+    let memory = Memory::new(Limits { capacity, max_object: 1 << 20, max_variants: 8 });
     Purger::new(Arc::new(Ledger::new()), Arc::new(memory), Clock::manual(NOW), "e1".into())
 }
 
@@ -80,6 +84,24 @@ async fn a_receipt_says_what_was_done_and_the_history_remembers_it() {
     }
     let seqs: Vec<_> = purger.recent(4).iter().map(|record| record.seq).collect();
     assert_eq!(seqs, [6, 5, 4, 3], "the latest first");
+}
+
+#[tokio::test]
+async fn fifty_thousand_under_one_tag_are_counted_to_the_last() {
+    const MANY: u64 = 50_000;
+    let purger = purger_with(1 << 30);
+    for number in 0..MANY {
+        purger.store(&format!("/many/{number}"), &["many", "common"]);
+    }
+    for number in 0..100 {
+        purger.store(&format!("/few/{number}"), &["few", "common"]);
+    }
+    let cases = [("many", MANY, "all of them"), ("many", 0, "none is left"), ("common", 100, "their neighbours are")];
+    for (name, edge, why) in cases {
+        let dry = Order { dry_run: true, ..order(vec![tag(name)], Severity::Hard) };
+        let told = [purger.purge(dry).await, purger.purge(order(vec![tag(name)], Severity::Hard)).await];
+        assert_eq!(told.map(|receipt| receipt.matched), [Matched { edge, partial: false }; 2], "{why}");
+    }
 }
 
 #[tokio::test]
