@@ -1,5 +1,6 @@
 //! How is an explanation told to people? The verdict first, then what led to it, then what to change.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use clap::builder::styling::{AnsiColor, Style};
@@ -23,8 +24,14 @@ pub(super) fn page(explanation: &Explanation, colour: bool) -> String {
         page.heading("Origin");
         page.pair(0, "", origin);
     }
-    page.key(&explanation.key);
-    page.stored(&explanation.stored);
+    // A request that is turned away at the door, or that purges, has none.
+    if !explanation.key.normalised.is_empty() {
+        page.key(&explanation.key);
+    }
+    // Whatever is there: for what is passed or refused it is not looked up.
+    if !explanation.stored.is_empty() || explanation.verdict.result == "miss" {
+        page.stored(&explanation.stored);
+    }
     page.advice(&explanation.advice);
     page.text
 }
@@ -89,10 +96,10 @@ impl Page {
             self.pair(width, "asked for", &key.url);
         }
         for field in &key.headers {
-            self.pair(width, "field", field);
+            self.pair(width, "field", &told(field));
         }
         for cookie in &key.cookies {
-            self.pair(width, "cookie", cookie);
+            self.pair(width, "cookie", &told(cookie));
         }
     }
 
@@ -119,7 +126,8 @@ impl Page {
 
     /// What fits into no column.
     fn below(&mut self, variant: &StoredVariant) {
-        let lines = [("for", variant.response.selecting.join("; ")), ("tags", variant.response.tags.join(" "))];
+        let selecting: Vec<_> = variant.response.selecting.iter().map(|field| told(field)).collect();
+        let lines = [("for", selecting.join("; ")), ("tags", variant.response.tags.join(" "))];
         let purge = variant.purged_by.as_ref().map(|purge| ("by", purged(purge)));
         for (name, value) in lines.into_iter().chain(purge).filter(|(_, value)| !value.is_empty()) {
             self.text.push_str("    ");
@@ -204,6 +212,11 @@ fn cells(variant: &StoredVariant) -> [String; 9] {
         visible(&response.standing).into_owned(),
         response.stamp.to_string(),
     ]
+}
+
+/// A field or cookie with its value; one without a value is one that the request does not have.
+fn told(pair: &str) -> Cow<'_, str> {
+    if pair.contains([':', '=']) { Cow::Borrowed(pair) } else { Cow::Owned(format!("no {pair}")) }
 }
 
 /// The purge by which it is no longer what it was.
@@ -319,7 +332,7 @@ mod tests {
                 url: "http://shop.example/api/products?utm_source=a".to_owned(),
                 normalised: "http://shop.example/api/products".to_owned(),
                 headers: vec!["x-tenant: a\u{1b}[2J".to_owned()],
-                cookies: vec!["currency=eur".to_owned()],
+                cookies: vec!["currency=eur".to_owned(), "tier".to_owned()],
             },
             stored: vec![variant(), dead],
             advice: vec!["leave utm_source out of the key: key.query.exclude".to_owned()],
@@ -351,6 +364,7 @@ Key
   asked for  http://shop.example/api/products?utm_source=a
   field      x-tenant: a\\u{1b}[2J
   cookie     currency=eur
+  cookie     no tier
 
 Stored (* what the request selects)
      status  age  lifetime  ttl       size    hits  standing  stamp
@@ -389,9 +403,12 @@ To make it a hit
     fn what_is_not_there_has_no_heading() {
         let bare = Explanation { request: "GET x".to_owned(), ..Explanation::default() };
         let page = page(&bare, false);
-        for heading in ["Steps", "Rules", "Origin", "hit"] {
+        for heading in ["Steps", "Rules", "Origin", "Key", "Stored", "hit"] {
             assert!(!page.contains(heading), "{heading}: {page}");
         }
+        let mut missed = bare;
+        missed.verdict.result = "miss".to_owned();
+        let page = super::page(&missed, false);
         assert!(page.contains("Stored\n  nothing under this key\n"), "{page}");
     }
 

@@ -19,9 +19,9 @@ pub struct Explanation {
     /// The origin that would be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// What tells what is stored for it from the rest.
+    /// What tells what is stored for it from the rest; empty for a request that is turned away at the door, or that purges.
     pub key: KeyParts,
-    /// What is stored under that key.
+    /// What is stored under that key; nothing for what is passed or refused before it is looked up.
     pub stored: Vec<StoredVariant>,
     /// The smallest changes that would make it a hit; none where it is one.
     pub advice: Vec<String>,
@@ -76,7 +76,7 @@ pub struct KeyParts {
     pub normalised: String,
     /// Request fields that are part of it, as `name: value`; a field that is not there has no value.
     pub headers: Vec<String>,
-    /// Cookies that are part of it, as `name=value`.
+    /// Cookies that are part of it, as `name=value`; a cookie that is not there has no value.
     pub cookies: Vec<String>,
 }
 

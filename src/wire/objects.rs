@@ -36,7 +36,7 @@ pub struct StoredObject {
 pub struct ObjectVariant {
     /// Its status.
     pub status: u16,
-    /// The request fields that selected it, as `name: value`.
+    /// The request fields that selected it, as `name: value`; a field that the request did not have has no value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub selecting: Vec<String>,
     /// Seconds.

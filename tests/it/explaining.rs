@@ -251,7 +251,7 @@ async fn the_smallest_change_is_named_with_its_place_in_the_file() {
     let edge = edge(&origin).await;
     let english: Fields = &[("accept-language", "en-GB, en;q=0.5")];
     #[rustfmt::skip]
-    let cases: [(&[Sent], Sent, &[&str], &str); 20] = [
+    let cases: [(&[Sent], Sent, &[&str], &str); 21] = [
         (&[("GET", "/fresh/1?id=1&ref=a", NONE), ("GET", "/fresh/1?id=2&x=y&z=1", NONE)], ("GET", "/fresh/1?id=1&ref=b", NONE),
             &["leave the query parameter \"ref\" out of the key", "key = { query = { exclude = [\"ref\"] } }", "in a rule that matches /fresh/1"], "one parameter"),
         (&[("GET", "/fresh/2?a=1&b=2", NONE)], ("GET", "/fresh/2?b=2&a=1", NONE), &["key = { query = { sort = true } }"], "their order"),
@@ -270,7 +270,8 @@ async fn the_smallest_change_is_named_with_its_place_in_the_file() {
         (&[("GET", "/no-cache/1", NONE)], ("GET", "/no-cache/1", NONE), &["leave `no-cache` out", "override = [\"no-cache\"]"], "revalidated every time"),
         (&[("GET", "/fresh/honour", NONE)], ("GET", "/fresh/honour", &[("cache-control", "no-cache")]), &["leave `cache-control` out"], "the client's word"),
         (&[("GET", "/vary/1", english)], ("GET", "/vary/1", &[("accept-language", "en")]), &["accept-language", "vary = { accept-language = [\"en-gb\", \"en\"] }"], "languages that are close"),
-        (&[("GET", "/agent/1", &[("x-agent", "one")])], ("GET", "/agent/1", &[("x-agent", "two")]), &["`x-agent` is \"two\"", "leave it out of `Vary`"], "anything else"),
+        (&[("GET", "/agent/1", &[("x-agent", "one")])], ("GET", "/agent/1", &[("x-agent", "two")]), &["the request has `x-agent: two`, and what is stored is for requests with `x-agent: one`", "leave it out of `Vary`"], "anything else"),
+        (&[("GET", "/agent/2", NONE)], ("GET", "/agent/2", &[("x-agent", "two")]), &["what is stored is for requests with no `x-agent`"], "a field that was not there"),
         (&[], ("GET", "/pass/1", NONE), &["action = \"cache\"", "rule \"live\" (line"], "a rule"),
         (&[], ("GET", "/deny/1", NONE), &["action = \"cache\"", "rule \"closed\" (line"], "a rule"),
         (&[], ("POST", "/fresh/5", NONE), &["GET or HEAD"], "the method"),

@@ -310,12 +310,13 @@ fn would_answer(case: &Case<'_>, entry: &Entry) -> bool {
 fn for_field(case: &Case<'_>, entry: &Entry, name: &HeaderName) -> String {
     let theirs = fields_of(case, entry);
     let tell = |headers: &HeaderMap| {
-        headers
-            .get(name)
-            .map_or("absent".to_owned(), |value| format!("\"{}\"", String::from_utf8_lossy(value.as_bytes())))
+        headers.get(name).map_or_else(
+            || format!("no `{name}`"),
+            |value| format!("`{name}: {}`", String::from_utf8_lossy(value.as_bytes())),
+        )
     };
     let (theirs_told, ours_told) = (tell(&theirs), tell(&case.inquiry.headers));
-    let differs = format!("`{name}` is {ours_told}, and what is stored is for {theirs_told}");
+    let differs = format!("the request has {ours_told}, and what is stored is for requests with {theirs_told}");
     let allowed = allowed(&theirs, name);
     let normal = |headers: &HeaderMap| {
         let mut headers = headers.clone();
