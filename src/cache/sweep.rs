@@ -22,9 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Keys looked at in one go. The thread that does it serves nobody meanwhile: well below a millisecond.
 const SLICE: usize = 256;
 
-/// After each go it rests for so many times as long as that took: one part in nine of a core, whatever is stored. A
-/// million keys take some twenty seconds.
-const REST: u32 = 8;
+/// After each go it rests for so many times as long as that took: one part in five of a core, whatever is stored.
+const REST: u32 = 4;
 
 /// The shortest rest: what a timer can do.
 const MIN_REST: Duration = Duration::from_millis(1);

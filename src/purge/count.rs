@@ -86,7 +86,8 @@ fn count(stored: &Variants, counts: impl Fn(&Entry) -> bool) -> u64 {
 /// A stale one was still there; one that was dead already only took room.
 fn was_there(entry: &Entry, ledger: &Ledger, number: u64) -> bool {
     let head = &entry.head;
-    head.stamp.number < number && !ledger.was_dead(&head.labels, head.stamp, number)
+    let is_only_one_since = head.stamp.number + 1 == number;
+    head.stamp.number < number && (is_only_one_since || !ledger.was_dead(&head.labels, head.stamp, number))
 }
 
 /// Many scopes, ordered so that a response is held against all of them in a few look-ups.
@@ -122,10 +123,11 @@ impl Names {
     /// Whether one of the scopes names a response with these labels: as [`Scope::names`].
     pub(super) fn name(&self, labels: &Labels) -> bool {
         self.others.iter().any(|scope| scope.names(labels))
+            // Where nothing is of a kind, what it would be held against is not read: most of a scan's time goes by
+            // waiting for memory.
             || self.urls.contains(labels.url())
             || self.has_prefix(labels.url())
-            || self.hosts.contains(labels.host())
-            || self.hosts.contains(labels.authority())
+            || (!self.hosts.is_empty() && [labels.host(), labels.authority()].iter().any(|host| self.hosts.contains(*host)))
             || (!self.tags.is_empty() && labels.tags().iter().any(|tag| self.tags.contains(tag)))
     }
 
