@@ -58,8 +58,9 @@ use crate::respond::stored;
 use crate::telemetry::Telemetry;
 use crate::telemetry::exchange::Exchange;
 
-/// How often a follower whose flight brought another variant boards again, before it goes alone.
-const ROUNDS: usize = 2;
+/// How often a follower whose flight brought it nothing boards again, before it goes alone: after one that was purged by a
+/// tag nobody knew, and after two that brought other variants.
+const ROUNDS: usize = 3;
 
 /// What every request shares.
 #[derive(Debug)]
