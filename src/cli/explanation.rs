@@ -81,7 +81,7 @@ impl Page {
             return;
         }
         self.heading("Rules");
-        let places: Vec<_> = rules.iter().map(|rule| format!("proxy.toml:{}", rule.line)).collect();
+        let places: Vec<_> = rules.iter().map(|rule| format!("line {}", rule.line)).collect();
         let width = widest(places.iter().map(String::as_str));
         for (rule, place) in rules.iter().zip(&places) {
             self.pair(width, place, if rule.name.is_empty() { "(without a name)" } else { &rule.name });
@@ -353,8 +353,8 @@ Steps
            the first one there
 
 Rules
-  proxy.toml:7    catalogue
-  proxy.toml:112  (without a name)
+  line 7    catalogue
+  line 112  (without a name)
 
 Origin
   app

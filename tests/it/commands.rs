@@ -264,7 +264,7 @@ async fn an_explanation_is_printed_for_people_and_for_programs() {
     for part in [
         "GET http://h/a\nmiss: nothing is stored for it\n  detail  not-stored\n",
         "Steps\n  route  goes to app\n",
-        "Rules\n  proxy.toml:12  catalogue\n",
+        "Rules\n  line 12  catalogue\n",
         "Key\n  URL        http://h/a\n",
         "Stored\n  nothing under this key\n",
         "To make it a hit\n  -  ask for it once\n",
@@ -311,7 +311,7 @@ async fn a_running_proxy_purges_and_explains_what_it_is_told_to() {
     edge.get("/a").await;
     let (code, out, errors) = ask(&["explain", &url]).await;
     assert!(code == 0 && out.starts_with(&format!("GET {url}\nhit: ")), "{out}{errors}");
-    for part in ["  proxy.toml:", "  catalogue\n", "  *  200 ", "      tags  products -17\n"] {
+    for part in ["Rules\n  line ", "  catalogue\n", "  *  200 ", "      tags  products -17\n"] {
         assert!(out.contains(part), "{part} is missing from\n{out}");
     }
     let (code, out, errors) = ask(&["purge", "--tag", "products", "--dry-run"]).await;
