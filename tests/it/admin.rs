@@ -661,4 +661,13 @@ async fn a_question_is_explained() {
     assert_eq!(explanation["verdict"]["result"], "hit", "{explanation}");
     assert!(explanation["request"].as_str().is_some_and(|text| text.starts_with("HEAD ")), "{explanation}");
     assert_eq!(origin.hits(), 1, "nobody was asked");
+    let mut told = explanation["stored"][0].clone();
+    let selected = told.as_object_mut().expect("an object").remove("selected");
+    let listed = json_of(&edge.admin("/objects").await)["objects"][0]["variants"][0].take();
+    assert_eq!(selected, Some(json!(true)));
+    for whatever in ["age", "ttl"] {
+        assert!(told[whatever].is_number() && listed[whatever].is_number(), "{told} {listed}");
+        told[whatever] = listed[whatever].clone();
+    }
+    assert_eq!(told, listed, "what is stored is told in the same words everywhere");
 }
