@@ -203,7 +203,8 @@ pub fn normalised_target<'a>(target: &'a str, rules: &KeyRules) -> Cow<'a, str> 
     Cow::Owned(normalised)
 }
 
-fn parameter_name(parameter: &str) -> &str {
+/// The name of a query parameter: what stands before its first `=`.
+pub(crate) fn parameter_name(parameter: &str) -> &str {
     parameter.split_once('=').map_or(parameter, |(name, _)| name)
 }
 

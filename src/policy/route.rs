@@ -10,7 +10,7 @@ use super::candidates::Candidates;
 use super::key::normalised_target;
 use super::pattern::comparable;
 pub use super::pattern::{PathPattern, PatternError};
-use super::scope::Scope;
+use super::scope::{self, Scope};
 use super::tag::RuleTags;
 use super::treatment::{Changes, Glob, KeyRules, OriginId, Treatment};
 
@@ -193,7 +193,7 @@ impl Rules {
     /// A parameter that is left out or moved is not where the prefix has it: `/a?utm=1&b` may be stored as `/a?b`, and
     /// `/a?utm` as `/a`. Better too much than too little.
     pub fn prefix_forms(&self, scheme: &str, authority: &str, target: &str) -> SmallVec<[Scope; 2]> {
-        let prefix = |target: &str| Scope::Prefix([scheme, "://", authority, target].concat().into());
+        let prefix = |target: &str| Scope::Prefix(scope::absolute(scheme, authority, target).into());
         match target.find('?') {
             Some(at) if !self.keys_for(authority, target).all(KeyRules::query_is_plain) => {
                 SmallVec::from_iter([Scope::url(scheme, authority, &target[..at]), prefix(&target[..=at])])
@@ -324,13 +324,9 @@ impl HostPattern {
 }
 
 impl<'a> Host<'a> {
-    /// Divides an authority. The colons of an IPv6 address stand within brackets.
+    /// Divides an authority.
     pub(super) fn of(authority: &'a str) -> Self {
-        let name = match authority.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-            _ => authority,
-        };
-        Self { authority, name }
+        Self { authority, name: scope::host_of(authority) }
     }
 }
 

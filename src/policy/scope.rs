@@ -80,7 +80,8 @@ impl fmt::Display for Scope {
     }
 }
 
-fn absolute(scheme: &str, authority: &str, target: &str) -> String {
+/// The absolute URL of these parts; without a target, the origin: `https://shop.example`.
+pub fn absolute(scheme: &str, authority: &str, target: &str) -> String {
     [scheme, "://", authority, target].concat()
 }
 

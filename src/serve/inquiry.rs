@@ -14,7 +14,7 @@ use crate::policy::directives::{self, RequestDirectives};
 use crate::policy::key::{Key, normalised_target};
 use crate::policy::outcome::Detail;
 use crate::policy::route::Routed;
-use crate::policy::scope::{Labels, Tags};
+use crate::policy::scope::Labels;
 use crate::policy::tag_fields;
 use crate::policy::time::Timestamp;
 use crate::policy::treatment::{Action, OriginId, Treatment};
@@ -98,20 +98,18 @@ impl Inquiry {
         self.method == Method::GET && self.headers.contains_key(RANGE)
     }
 
-    /// The names by which purges know what is fetched for this request, before its tags are known.
+    /// The names by which purges know what is fetched for this request, as far as they are known before the answer is:
+    /// its URL, and the tags that rules give it.
     pub(super) fn labels(&self) -> Labels {
-        self.labels_with(Tags::default())
+        self.tagged_labels(&HeaderMap::new())
     }
 
-    /// The same, with the tags that a response with these fields, and the rules, give it.
+    /// The same, with the tags that a response with these fields has.
     pub(super) fn tagged_labels(&self, response: &HeaderMap) -> Labels {
-        let of_rules = self.routed.tags.render(self.target.path());
-        self.labels_with(tag_fields::tags(response, &self.site.tag_headers, &of_rules))
-    }
-
-    fn labels_with(&self, tags: Tags) -> Labels {
         let client = &self.client;
         let target = normalised_target(self.target.as_str(), &self.treatment().key);
+        let of_rules = self.routed.tags.render(self.target.path());
+        let tags = tag_fields::tags(response, &self.site.tag_headers, &of_rules);
         Labels::new(client.scheme.as_str(), &client.authority, &target, tags)
     }
 

@@ -5,7 +5,7 @@ use super::inquiry::Inquiry;
 use crate::cache::ledger::Stamp;
 use crate::origin::Answer;
 use crate::policy::invalidation;
-use crate::policy::scope::{Scope, Severity};
+use crate::policy::scope::{self, Scope, Severity};
 use crate::policy::tag_fields;
 
 /// Invalidates what the answer to an unsafe request says has changed: all of it by one number.
@@ -31,7 +31,7 @@ pub(super) fn after(shared: &Shared, inquiry: &Inquiry, answer: &Answer) -> Opti
     //
     // What shares a group with the target goes only where the answer names the group. §2.2.1 allows more ("MAY
     // invalidate any stored responses that share groups"), which would let every comment empty a site's `all`.
-    let origin: Box<str> = [scheme, "://", authority].concat().into();
+    let origin: Box<str> = scope::absolute(scheme, authority, "").into();
     let groups = tag_fields::invalidated_groups(&answer.headers);
     scopes.extend(groups.into_iter().map(|name| Scope::Group { origin: origin.clone(), name }));
     (!scopes.is_empty()).then(|| shared.ledger.purge(&scopes, Severity::Hard, shared.clock.now()))

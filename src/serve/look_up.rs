@@ -60,6 +60,11 @@ impl Need {
     pub(super) fn outcome(&self) -> Outcome {
         Outcome::forwarded(self.forward, self.why)
     }
+
+    /// The stored response that the origin is asked about.
+    pub(super) fn entry(&self) -> Option<&Arc<Entry>> {
+        self.stored.as_ref().or(self.part.as_ref())
+    }
 }
 
 /// Looks `key` up for a request; `directives` are the client's, where a rule honours them.
@@ -94,7 +99,7 @@ impl Found {
     fn entry(&self) -> Option<&Arc<Entry>> {
         match self {
             Self::Usable(usable) => Some(&usable.entry),
-            Self::Needed(need) => need.stored.as_ref().or(need.part.as_ref()),
+            Self::Needed(need) => need.entry(),
         }
     }
 }

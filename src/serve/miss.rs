@@ -52,8 +52,7 @@ pub(super) fn may_join<'a>(
     shared: &'a Shared,
     inquiry: &'a Inquiry,
 ) -> impl FnMut(Stamp, &Landing<Failure>) -> bool + use<'a> {
-    // The tags that rules give are known before the answer is.
-    let labels = inquiry.tagged_labels(&http::HeaderMap::new());
+    let labels = inquiry.labels();
     move |stamp, landing| {
         let is_current = shared.ledger.standing(&labels, stamp) == Standing::Alive;
         is_current

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, PRAGMA};
+use http::header::{CACHE_CONTROL, PRAGMA};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::steps::seconds;
@@ -50,9 +50,7 @@ pub(super) fn named(name: &str, line: usize) -> String {
 
 /// Where to write a key: in the last of the rules that apply and set it, else in one of its own.
 fn place(case: &Case<'_>, sets: impl Fn(&Changes) -> bool) -> String {
-    let rules = &case.inquiry.site.rules;
-    let applied = case.inquiry.routed.rules.iter().rev().filter_map(|&number| rules.rule(number));
-    match applied.into_iter().find(|rule| sets(&rule.changes)) {
+    match case.rules().rev().find(|rule| sets(&rule.changes)) {
         Some(rule) => format!("in {}", named(&rule.name, rule.line)),
         None => format!("in a rule that matches {}", case.inquiry.target.path()),
     }
@@ -79,8 +77,7 @@ fn for_only_if_cached(case: &Case<'_>) -> Vec<String> {
 }
 
 fn for_need(case: &Case<'_>, need: &Need) -> Vec<String> {
-    let entry = need.stored.as_ref().or(need.part.as_ref());
-    match (need.why, entry) {
+    match (need.why, need.entry()) {
         (Detail::NoVariant, _) => for_other_variant(case),
         (Detail::Expired, Some(entry)) => for_expired(case, entry),
         (Detail::NoCache, Some(entry)) => for_no_cache(case, entry),
@@ -99,9 +96,7 @@ fn for_need(case: &Case<'_>, need: &Need) -> Vec<String> {
 /// Nothing under this key: because of the key, because the answers may not be stored, or because nobody has asked.
 fn for_nothing_stored(case: &Case<'_>) -> Vec<String> {
     let near = nearby::nearest(case).map(|apart| for_other_key(case, &apart));
-    let is_authorized = case.inquiry.headers.contains_key(AUTHORIZATION);
-    let mark = case.variants.as_ref().and_then(|variants| variants.marks().of(is_authorized));
-    let refused = mark.map(|mark| for_unshareable(case, mark.why));
+    let refused = case.mark().map(|mark| for_unshareable(case, mark.why));
     let mut advice: Vec<String> = near.into_iter().chain(refused).collect();
     if advice.is_empty() {
         advice.push("nothing to change yet: the next request stores it, if the answer allows".to_owned());
@@ -201,10 +196,10 @@ fn overrides(case: &Case<'_>, more: &str) -> String {
     format!("override = {names:?}")
 }
 
-/// Whether it would be fresh now, had it been stored with these deadlines.
-fn would_be_fresh(case: &Case<'_>, entry: &Entry, freshness: &Freshness) -> bool {
+/// What the rule book would say of it now, had it been stored with these deadlines.
+fn judge(case: &Case<'_>, entry: &Entry, freshness: &Freshness) -> Verdict {
     let standing = entry.standing(&case.shared.ledger);
-    reuse::judge(freshness, standing, case.inquiry.directives().as_ref(), case.now) == Verdict::Fresh
+    reuse::judge(freshness, standing, case.inquiry.directives().as_ref(), case.now)
 }
 
 fn for_expired(case: &Case<'_>, entry: &Entry) -> Vec<String> {
@@ -215,7 +210,7 @@ fn for_expired(case: &Case<'_>, entry: &Entry) -> Vec<String> {
         return for_soft_purged(case, entry);
     }
     let mut advice = Vec::new();
-    if would_be_fresh(case, entry, &longer) {
+    if judge(case, entry, &longer) == Verdict::Fresh {
         let (age, lifetime) = (seconds(age), seconds(freshness.lifetime));
         let ttl = place(case, |changes| changes.ttl.is_some());
         let origin = if case.inquiry.treatment().ttl.is_some() {
@@ -233,9 +228,9 @@ fn for_expired(case: &Case<'_>, entry: &Entry) -> Vec<String> {
 fn for_window(case: &Case<'_>, entry: &Entry, stale_since: crate::policy::time::Timestamp) -> Option<String> {
     let stale_for = case.now.since(stale_since);
     let freshness = Freshness { stale_while_revalidate: stale_for + Duration::from_secs(1), ..entry.head.freshness };
-    let standing = entry.standing(&case.shared.ledger);
-    let verdict = reuse::judge(&freshness, standing, case.inquiry.directives().as_ref(), case.now);
-    let helps = verdict == Verdict::StaleWhileRevalidate && !freshness.must_revalidate && entry.part.is_none();
+    let helps = judge(case, entry, &freshness) == Verdict::StaleWhileRevalidate
+        && !freshness.must_revalidate
+        && entry.part.is_none();
     let is_short = entry.head.freshness.stale_while_revalidate <= stale_for;
     let place = place(case, |changes| changes.stale_while_revalidate.is_some());
     (helps && is_short).then(|| {
@@ -246,7 +241,7 @@ fn for_window(case: &Case<'_>, entry: &Entry, stale_since: crate::policy::time::
 
 fn for_no_cache(case: &Case<'_>, entry: &Entry) -> Vec<String> {
     let freshness = Freshness { validate_always: false, ..entry.head.freshness };
-    let also = if would_be_fresh(case, entry, &freshness) { "" } else { "; it has expired, too" };
+    let also = if judge(case, entry, &freshness) == Verdict::Fresh { "" } else { "; it has expired, too" };
     let overrides = format!("`{}` {}", overrides(case, "no-cache"), place(case, sets_overrides));
     vec![format!("have the origin leave `no-cache` out of Cache-Control, or {overrides}{also}")]
 }

@@ -11,18 +11,20 @@ mod told;
 
 use std::sync::Arc;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Method, StatusCode};
 
 use self::request::{Clean, Read};
 use super::decision::{Course, Decision, decide};
 use super::inquiry::{Inquiry, Way};
-use super::look_up::{self, Need};
+use super::look_up;
 use super::question::Question as Asking;
 use super::site::Site;
 use super::{Shared, pass, purge};
 use crate::cache::entry::Entry;
-use crate::cache::memory::Variants;
+use crate::cache::memory::{Mark, Variants};
 use crate::policy::outcome::{Detail, Outcome};
+use crate::policy::route::Rule;
 use crate::policy::scope::Severity;
 use crate::policy::time::Timestamp;
 use crate::respond::stored;
@@ -65,9 +67,8 @@ pub fn explain(shared: &Shared, question: &Question) -> Result<Explanation, Stri
         Read::Turned(status, reason) => turned(status, reason),
         Read::Clean(clean) if question.method.as_str() == purge::METHOD => purged(&site, *clean),
         Read::Clean(clean) => {
-            let mut steps = steps::of_request(&clean);
-            let case = Case::of(shared, site, *clean);
-            case.told(&mut steps)
+            let steps = steps::of_request(&clean);
+            Case::of(shared, site, *clean).told(steps)
         }
     };
     Ok(Explanation { request, ..explained })
@@ -96,7 +97,7 @@ impl<'a> Case<'a> {
     fn chosen(&self) -> Option<&Arc<Entry>> {
         match &self.decision {
             Decision::Answer(usable) => Some(&usable.entry),
-            Decision::Ask(Need { stored, part, .. }) => stored.as_ref().or(part.as_ref()),
+            Decision::Ask(need) => need.entry(),
             Decision::Pass(..) | Decision::Refuse(..) => None,
         }
     }
@@ -116,26 +117,31 @@ impl<'a> Case<'a> {
         look_up::choose(&self.shared.ledger, self.variants.as_deref(), &asked, directives.as_ref())
     }
 
-    fn told(&self, steps: &mut Vec<Step>) -> Explanation {
-        steps::of_case(self, steps);
+    /// The rules that apply, in order.
+    fn rules(&self) -> impl DoubleEndedIterator<Item = &Rule> {
+        self.inquiry.routed.rules.iter().filter_map(|&number| self.inquiry.site.rules.rule(number))
+    }
+
+    /// Why the last answer could not be shared with requests like this one, where that is remembered.
+    fn mark(&self) -> Option<Mark> {
+        self.variants.as_ref()?.marks().of(self.inquiry.headers.contains_key(AUTHORIZATION))
+    }
+
+    /// Tells it, behind what the door said.
+    fn told(&self, mut steps: Vec<Step>) -> Explanation {
+        steps::of_case(self, &mut steps);
         let verdict = self.verdict();
         steps.push(Step { step: "verdict".to_owned(), says: verdict.because.clone() });
         Explanation {
             request: String::new(),
             verdict,
-            steps: std::mem::take(steps),
-            rules: self.rules(),
+            steps,
+            rules: self.rules().map(applied).collect(),
             origin: self.inquiry.origin().map(|origin| self.inquiry.site.origins.name(origin).to_string()),
             key: told::key(&self.inquiry),
             stored: told::stored(self),
             advice: advice::advice(self),
         }
-    }
-
-    fn rules(&self) -> Vec<AppliedRule> {
-        let numbers = self.inquiry.routed.rules.iter();
-        let rules = numbers.filter_map(|&number| self.inquiry.site.rules.rule(number));
-        rules.map(|rule| AppliedRule { name: rule.name.clone(), line: rule.line as u64 }).collect()
     }
 
     fn verdict(&self) -> Verdict {
@@ -164,6 +170,10 @@ impl<'a> Case<'a> {
             because: steps::because(self),
         }
     }
+}
+
+fn applied(rule: &Rule) -> AppliedRule {
+    AppliedRule { name: rule.name.clone(), line: rule.line as u64 }
 }
 
 /// A request that is refused at the door.

@@ -6,7 +6,7 @@ use http::HeaderName;
 
 use super::Case;
 use crate::cache::memory::Variants;
-use crate::policy::key::{Key, KeyBuffer, Parts};
+use crate::policy::key::{Key, KeyBuffer, Parts, parameter_name};
 use crate::policy::treatment::{Glob, KeyRules};
 use crate::serve::look_up::{self, Found};
 
@@ -86,8 +86,7 @@ fn parameters(target: &str) -> BTreeMap<String, Vec<String>> {
     let mut parameters = BTreeMap::<String, Vec<String>>::new();
     let query = target.split_once('?').map_or("", |(_, query)| query);
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-        let name = parameter.split_once('=').map_or(parameter, |(name, _)| name);
-        parameters.entry(name.to_owned()).or_default().push(parameter.to_owned());
+        parameters.entry(parameter_name(parameter).to_owned()).or_default().push(parameter.to_owned());
     }
     parameters
 }

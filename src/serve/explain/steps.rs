@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use http::Method;
-use http::header::AUTHORIZATION;
 
 use super::request::Clean;
 use super::told::{self, words};
@@ -13,6 +12,7 @@ use crate::cache::memory::Mark;
 use crate::policy::freshness::Freshness;
 use crate::policy::outcome::Detail;
 use crate::policy::reuse::Standing;
+use crate::policy::scope;
 use crate::policy::time::Timestamp;
 use crate::serve::decision::Decision;
 use crate::serve::inquiry::Way;
@@ -22,7 +22,7 @@ use crate::wire::explain::{KeyParts, Step};
 
 /// What is taken off the request at the door.
 pub(super) fn of_request(clean: &Clean) -> Vec<Step> {
-    let url = [clean.client.scheme.as_str(), "://", &clean.client.authority, clean.target.as_str()].concat();
+    let url = scope::absolute(clean.client.scheme.as_str(), &clean.client.authority, clean.target.as_str());
     let dropped = match clean.dropped.as_slice() {
         [] => String::new(),
         dropped => format!(" Fields that do not go on: {}.", dropped.join(", ")),
@@ -62,8 +62,7 @@ pub(super) fn of_case(case: &Case<'_>, steps: &mut Vec<Step>) {
 
 fn route(case: &Case<'_>) -> String {
     let site = &case.inquiry.site;
-    let rules = case.inquiry.routed.rules.iter().filter_map(|&number| site.rules.rule(number));
-    let rules: Vec<_> = rules.map(|rule| super::advice::named(&rule.name, rule.line)).collect();
+    let rules: Vec<_> = case.rules().map(|rule| super::advice::named(&rule.name, rule.line)).collect();
     let rules = match rules.as_slice() {
         [] => "No rule applies".to_owned(),
         [one] => format!("{one} applies"),
@@ -288,9 +287,7 @@ fn why(case: &Case<'_>, why: Detail) -> String {
         Detail::Purged => "a purge removed the stored response".to_owned(),
         Detail::Partial => "only a part is stored, and more is wanted".to_owned(),
         Detail::HitForMiss => {
-            let is_authorized = case.inquiry.headers.contains_key(AUTHORIZATION);
-            let mark = case.variants.as_ref().and_then(|variants| variants.marks().of(is_authorized));
-            let why = mark.map_or("unknown", |mark| mark.why.token());
+            let why = case.mark().map_or("unknown", |mark| mark.why.token());
             format!("nothing is stored, and the last answer could not be shared ({why})")
         }
         _ => "nothing is stored under this key".to_owned(),

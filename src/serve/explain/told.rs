@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Case;
 use crate::cache::entry::Entry;
 use crate::cache::ledger::{Blame, Stamp};
-use crate::policy::scope::Severity;
+use crate::policy::scope::{self, Severity};
 use crate::serve::inquiry::Inquiry;
 use crate::serve::{Shared, describe};
 use crate::wire::explain::{KeyParts, PurgedBy, StoredVariant};
@@ -13,7 +13,7 @@ use crate::wire::explain::{KeyParts, PurgedBy, StoredVariant};
 /// The key of a request, before and after the rules.
 pub(super) fn key(inquiry: &Inquiry) -> KeyParts {
     let client = &inquiry.client;
-    let url = [client.scheme.as_str(), "://", &client.authority, inquiry.target.as_str()].concat();
+    let url = scope::absolute(client.scheme.as_str(), &client.authority, inquiry.target.as_str());
     let (headers, cookies) = describe::beside_url(&inquiry.key);
     KeyParts { url, normalised: inquiry.labels().url().to_owned(), headers, cookies }
 }
@@ -40,9 +40,8 @@ pub(super) fn purge_of(case: &Case<'_>, entry: &Entry) -> Option<PurgedBy> {
 
 /// The last purge that names the request's URL, or the tags that rules give it, whatever was stored before it.
 pub(super) fn last_purge(case: &Case<'_>) -> Option<PurgedBy> {
-    let labels = case.inquiry.tagged_labels(&http::HeaderMap::new());
     let ledger = &case.shared.ledger;
-    let blame = ledger.blame(&labels, Stamp { number: 0, ..ledger.stamp() })?;
+    let blame = ledger.blame(&case.inquiry.labels(), Stamp { number: 0, ..ledger.stamp() })?;
     Some(purged_by(case.shared, &blame))
 }
 
