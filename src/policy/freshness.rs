@@ -29,7 +29,7 @@ pub struct Freshness {
 
 impl Freshness {
     /// A response that arrived at `received_at` with an age, fresh until it has reached `lifetime`; no stale use.
-    pub(super) fn new(received_at: Timestamp, initial_age: Duration, lifetime: Duration) -> Self {
+    pub fn new(received_at: Timestamp, initial_age: Duration, lifetime: Duration) -> Self {
         // A birth before the epoch cannot be written down. The lifetime is cut to what is left of the age, so that
         // nothing becomes younger by it.
         let written_age = received_at.since(Timestamp::EPOCH).min(initial_age);
