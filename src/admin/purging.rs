@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode;
+use serde::de::DeserializeOwned;
 
 use super::Office;
 use super::reading;
@@ -12,7 +13,7 @@ use super::reply::{self, Fault, Reply};
 use super::table::Purge;
 use crate::policy::naming;
 use crate::policy::scope::{Scope, Severity};
-use crate::purge::order::{self, MAX_NAMES, Order};
+use crate::purge::order::{self, MAX_NAMES, Order, Refusal};
 use crate::wire::purge::{KeyedPurge, PurgeRequest, PurgeTerms, Receipt, Status};
 
 /// What the body of `POST /purge` looks like.
@@ -55,52 +56,48 @@ impl Asked<'_> {
     fn by_tag(self, encoded: &str) -> Result<Order, Fault> {
         let terms = self.terms()?;
         let tag = naming::tag(&decoded(encoded)?).map_err(|fault| Fault::bad(fault.to_string()))?;
-        let severity = if terms.soft { Severity::Soft } else { Severity::Hard };
-        let PurgeTerms { dry_run, wait, .. } = terms;
-        Ok(Order { scopes: vec![Scope::Tag(tag)], keys: None, severity, dry_run, wait, who: self.who })
+        Ok(self.naming(vec![Scope::Tag(tag)], terms))
     }
 
     /// The tags in a field, in the body, or in both.
     fn by_keys(self, office: &Office) -> Result<Order, Fault> {
         let site = office.shared.site.load();
-        let of_fields = Order::of_fields(self.headers, &site.tag_headers, self.who.clone()).transpose()?;
-        let of_body = (!self.body.trim_ascii().is_empty())
-            .then(|| reading::object::<KeyedPurge>(&self.body, KEYED_EXAMPLE))
-            .transpose()?;
-        let soft = self.is_soft()?;
-        let Some(keyed) = of_body else {
-            return of_fields.ok_or_else(nothing_named);
-        };
-        if keyed.surrogate_keys.is_empty() && of_fields.is_none() {
-            return Err(nothing_named());
-        }
-        let (dry_run, wait, soft) = (keyed.dry_run, keyed.wait, keyed.soft || soft);
-        let severity = if soft { Severity::Soft } else { Severity::Hard };
+        let of_fields = Order::of_fields(self.headers, &site.tag_headers, String::new()).transpose()?;
+        let keyed: KeyedPurge = self.object_or_nothing(KEYED_EXAMPLE)?;
+        let terms = PurgeTerms { soft: keyed.soft | self.is_soft()?, dry_run: keyed.dry_run, wait: keyed.wait };
         let mut scopes = of_fields.map_or_else(Vec::new, |order| order.scopes);
         if !keyed.surrogate_keys.is_empty() {
             let tags = PurgeRequest { tags: keyed.surrogate_keys, ..PurgeRequest::default() };
             scopes.extend(Order::of(&tags, &site.rules, String::new())?.scopes);
         }
-        if scopes.len() > MAX_NAMES {
-            let reason = format!("{} tags: one purge names {MAX_NAMES} at most; send several", scopes.len());
-            return Err(Fault::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+        if scopes.is_empty() {
+            return Err(nothing_named());
         }
-        Ok(Order { scopes, keys: None, severity, dry_run, wait, who: self.who })
+        if scopes.len() > MAX_NAMES {
+            return Err(Refusal::too_many("tags", scopes.len()).into());
+        }
+        Ok(self.naming(scopes, terms))
     }
 
     /// Everything.
     fn by_service(self) -> Result<Order, Fault> {
-        let PurgeTerms { soft, dry_run, wait } = self.terms()?;
-        let severity = if soft { Severity::Soft } else { Severity::Hard };
-        Ok(Order { scopes: vec![Scope::Everything], keys: None, severity, dry_run, wait, who: self.who })
+        let terms = self.terms()?;
+        Ok(self.naming(vec![Scope::Everything], terms))
+    }
+
+    fn naming(self, scopes: Vec<Scope>, PurgeTerms { soft, dry_run, wait }: PurgeTerms) -> Order {
+        Order { scopes, keys: None, severity: Severity::of(soft), dry_run, wait, who: self.who }
     }
 
     /// What the body says beside what is named, and whether a field says softly.
     fn terms(&self) -> Result<PurgeTerms, Fault> {
-        let is_bare = self.body.trim_ascii().is_empty();
-        let terms =
-            if is_bare { PurgeTerms::default() } else { reading::object::<PurgeTerms>(&self.body, TERMS_EXAMPLE)? };
+        let terms: PurgeTerms = self.object_or_nothing(TERMS_EXAMPLE)?;
         Ok(PurgeTerms { soft: terms.soft | self.is_soft()?, ..terms })
+    }
+
+    /// The object in a body that may be left out.
+    fn object_or_nothing<T: DeserializeOwned + Default>(&self, example: &str) -> Result<T, Fault> {
+        if self.body.trim_ascii().is_empty() { Ok(T::default()) } else { reading::object(&self.body, example) }
     }
 
     fn is_soft(&self) -> Result<bool, Fault> {

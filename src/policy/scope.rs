@@ -213,6 +213,13 @@ pub enum Severity {
     Soft,
 }
 
+impl Severity {
+    /// The one that a purge has that is, or is not, said to be soft.
+    pub const fn of(soft: bool) -> Self {
+        if soft { Self::Soft } else { Self::Hard }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;

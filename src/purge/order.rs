@@ -52,7 +52,8 @@ impl Refusal {
         Self { status: StatusCode::BAD_REQUEST, reason: cut(reason.into(), MAX_REASON) }
     }
 
-    fn too_many(what: &str, count: usize) -> Self {
+    /// More names of a kind than one purge may have.
+    pub fn too_many(what: &str, count: usize) -> Self {
         let reason = format!("{count} {what}: one purge names {MAX_NAMES} at most; send several");
         Self { status: StatusCode::PAYLOAD_TOO_LARGE, reason }
     }
@@ -99,8 +100,7 @@ impl Order {
             let what = "nothing is named: give at least one of \"tags\", \"urls\", \"prefixes\", \"hosts\", or \"everything\": true";
             return Err(Refusal::bad(what));
         }
-        let severity = if request.soft { Severity::Soft } else { Severity::Hard };
-        Ok(Self { dry_run: request.dry_run, wait: request.wait, ..named.order(severity, who) })
+        Ok(Self { dry_run: request.dry_run, wait: request.wait, ..named.order(Severity::of(request.soft), who) })
     }
 
     /// Reads the tags that a request carries in its fields, each field by its own syntax; `None`: it has none of these
