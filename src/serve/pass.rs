@@ -35,9 +35,9 @@ pub(super) async fn pass(
     exchange.origin(answer.address, answer.first_byte);
     let outcome = Outcome { forward_status: Some(answer.status), ..outcome };
     let changed = invalidate::after(shared, inquiry, &answer);
-    // Anything that was purged since ours began may be about this answer: then it is not what a GET would get.
+    // What was purged since ours began, by others, is not what a GET would get.
     if let Some(stamp) = changed
-        && stamp.number == before.number + 1
+        && shared.ledger.was_spared(&inquiry.tagged_labels(&answer.headers), before, stamp.number)
         && is_what_get_would_get(inquiry, &answer)
     {
         let (shared, inquiry) = (Arc::clone(shared), Arc::clone(inquiry));

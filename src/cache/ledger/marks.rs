@@ -17,7 +17,7 @@ const SOFT_STEPS: usize = 4;
 pub(super) struct Mark {
     /// Number of the last hard one; zero: none.
     pub(super) hard: u64,
-    /// Number of the one before it, for counts alone.
+    /// Number of the one before it.
     before_hard: u64,
     /// The soft ones.
     pub(super) softs: Softs,

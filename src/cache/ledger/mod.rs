@@ -218,6 +218,16 @@ impl Ledger {
         stamp.era == self.era && found.is_break()
     }
 
+    /// Whether no purge after `since` and before the purge `number` names such a response. One that is no longer known
+    /// was followed by one after `number` of the same scope, by which what has that number for its stamp is judged.
+    pub fn was_spared(&self, labels: &Labels, since: Stamp, number: u64) -> bool {
+        let latest = |mark: Mark| mark.hard_before(number).max(mark.softs.latest()).max(mark.doubt);
+        let is_named = |mark: Mark| latest(mark) > since.number;
+        let named = self
+            .visit(labels, |_, mark| if is_named(mark) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
+        since.era == self.era && named.is_continue()
+    }
+
     /// The purge by which such a response is not alive: the last hard one, else the last soft one. With a stamp of
     /// another era, all that this ledger does not know.
     pub fn blame(&self, labels: &Labels, stamp: Stamp) -> Option<Blame> {
