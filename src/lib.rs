@@ -32,13 +32,15 @@
 //! | clock | policy |
 //! | config | policy |
 //! | telemetry | policy, body, client, clock |
-//! | cache | policy, telemetry, body, clock |
+//! | link | clock |
+//! | cache | policy, telemetry, body, clock, link |
+//! | fleet | cache, clock, link, policy |
 //! | origin | body, client, clock, policy, telemetry, config |
 //! | respond | body, cache, policy, client |
-//! | purge | cache, clock, policy, wire |
-//! | serve | body, cache, client, clock, origin, policy, purge, respond, telemetry, wire |
+//! | purge | cache, clock, fleet, policy, wire |
+//! | serve | body, cache, client, clock, fleet, origin, policy, purge, respond, telemetry, wire |
 //! | accept | body, client, clock, config, policy, respond, telemetry |
-//! | admin | body, cache, clock, config, policy, purge, respond, serve, telemetry, wire |
+//! | admin | body, cache, clock, config, fleet, link, policy, purge, respond, serve, telemetry, wire |
 //! | cli | config, node, policy, telemetry, wire |
 //! | node | everything |
 
@@ -50,6 +52,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod link;
 pub mod node;
 pub mod origin;
 pub mod policy;

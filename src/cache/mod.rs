@@ -6,6 +6,7 @@ pub mod ledger;
 pub mod memory;
 pub mod sweep;
 mod sync;
+pub mod tier;
 
 #[cfg(test)]
 pub(crate) mod sample;
