@@ -1,5 +1,6 @@
 //! Where stored responses live, which fills are under way, and what has been purged.
 
+pub mod codec;
 pub mod entry;
 pub mod flight;
 pub mod ledger;
