@@ -5,6 +5,7 @@ pub mod entry;
 pub mod flight;
 pub mod ledger;
 pub mod memory;
+pub mod redis;
 pub mod sweep;
 mod sync;
 pub mod tier;
