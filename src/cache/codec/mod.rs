@@ -7,8 +7,6 @@ mod envelope;
 mod flaw;
 mod outline;
 mod record;
-#[cfg(test)]
-mod tests;
 
 use std::borrow::Cow;
 
@@ -139,3 +137,6 @@ fn identity<'a>(key: &'a Key, parts: &Parts) -> Cow<'a, [u8]> {
         Cow::Borrowed(key.as_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,6 @@ mod name;
 mod oddity;
 mod queue;
 mod script;
-#[cfg(test)]
-mod tests;
 mod write;
 
 use std::sync::Arc;
@@ -138,3 +136,6 @@ impl Tier for RedisTier {
         drop(self.queue.offer(key, Work::Remove(name, script::order(&entry.head))));
     }
 }
+
+#[cfg(test)]
+mod tests;

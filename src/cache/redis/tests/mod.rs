@@ -274,6 +274,24 @@ async fn a_server_that_hangs_costs_no_more_than_the_timeout() {
 }
 
 #[tokio::test]
+async fn a_server_that_hangs_does_not_hold_up_the_end() {
+    let stage = Stage::idle(Server::start().await).await;
+    stage.server.freeze(true);
+    let put = |target: &str| stage.tier.put(&key(target), &Arc::new(entry(target, 1, b"body")), Extent::Whole);
+    let waiting: Vec<_> = (0..100).map(|number| put(&format!("/{number}"))).collect();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let end = tokio::time::timeout(Duration::from_secs(5), stage.tier.run(stop));
+    end.await.expect("half a second is all that it gets");
+    for done in waiting {
+        tokio::time::timeout(Duration::ZERO, done).await.expect("each was told");
+    }
+    let counts = stage.counts("writes", &["whole", "dropped"]);
+    assert!(counts[0] == 0 && counts[1] > 80, "{counts:?}");
+    assert_eq!((stage.value("queue_jobs"), stage.value("queue_bytes")), (0, 0));
+}
+
+#[tokio::test]
 async fn without_a_connection_a_look_up_says_so() {
     let stage = Stage::unconnected(Server::start().await);
     assert_eq!(stage.get("/", NONE).await.err(), Some(Unreachable));
