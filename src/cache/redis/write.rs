@@ -65,7 +65,7 @@ impl RedisTier {
     }
 
     async fn delete(&self, script: &str, name: &str, arguments: &[&[u8]]) {
-        let deadline = self.write_deadline(0);
+        let deadline = deadline(self.settings.timeout, 0);
         if let Ok(Some(1)) = script::run(&self.links.writes, script, &[name], arguments, deadline).await {
             self.metrics.removals.inc();
         }
@@ -96,11 +96,11 @@ impl RedisTier {
             Ok(_) | Err(_) => &writes.failed,
         }
     }
+}
 
-    /// The time for a write of so many bytes.
-    fn write_deadline(&self, bytes: u64) -> Duration {
-        TO_WRITE.max(self.settings.timeout) + Duration::from_millis(bytes * 1000 / LEAST_RATE)
-    }
+/// The time for a write of so many bytes.
+pub(super) fn deadline(timeout: Duration, bytes: u64) -> Duration {
+    TO_WRITE.max(timeout) + Duration::from_millis(bytes.saturating_mul(1000) / LEAST_RATE)
 }
 
 /// A response on its way into Redis.
@@ -138,7 +138,7 @@ impl Writing<'_> {
             vec![order.as_bytes(), keep.as_bytes(), &encoded.digest, &names, &encoded.head, extent.as_bytes()];
         arguments.extend(chunks.iter().map(|chunk| &**chunk));
         let bytes: usize = arguments.iter().map(|argument| argument.len()).sum();
-        let deadline = self.tier.write_deadline(bytes as u64);
+        let deadline = deadline(self.tier.settings.timeout, bytes as u64);
         script::run(&self.tier.links.writes, script::WRITE, keys, &arguments, deadline).await
     }
 }

@@ -42,14 +42,14 @@ impl Stage {
 
     /// A tier that writes nothing yet.
     pub(super) async fn idle(server: Server) -> Self {
-        let links = links(&server.url()).await;
+        let links = links(&server.url());
+        come_up(&links).await;
         Self::of(server, links)
     }
 
     /// A tier whose links are not up.
     pub(super) fn unconnected(server: Server) -> Self {
-        let link = || Link::new(&server.url());
-        let links = Links { reads: link(), writes: link() };
+        let links = links(&server.url());
         let stage = Self::of(server, links);
         stage.work();
         stage
@@ -70,6 +70,11 @@ impl Stage {
     /// Another tier before the same server, over the same links, that waits for so long.
     pub(super) fn impatient(&self, timeout: Duration) -> RedisTier {
         RedisTier::register(self.tier.links.clone(), settings(timeout), Clock::manual(NOW), &mut Registry::default())
+    }
+
+    /// Another tier that has not come to write anything yet.
+    pub(super) fn slow(&self) -> RedisTier {
+        self.impatient(PATIENCE)
     }
 
     pub(super) async fn get(&self, target: &str, request: &[(&str, &str)]) -> Result<Option<Arc<Entry>>, Unreachable> {
@@ -156,9 +161,12 @@ fn settings(timeout: Duration) -> Settings {
     Settings { namespace: "shop".to_owned(), timeout, max_object: 4 * 1024 * 1024 }
 }
 
-/// Links that are up.
-async fn links(url: &str) -> Links {
-    let links = Links { reads: Link::new(url), writes: Link::new(url) };
+/// Links that are not up.
+fn links(url: &str) -> Links {
+    Links { reads: Link::new(url), writes: Link::new(url) }
+}
+
+async fn come_up(links: &Links) {
     for link in [&links.reads, &links.writes] {
         let (link, asked) = (link.clone(), link.clone());
         tokio::spawn(link.run(CancellationToken::new()));
@@ -169,7 +177,6 @@ async fn links(url: &str) -> Links {
         };
         tokio::time::timeout(PATIENCE, up).await.expect("it comes up");
     }
-    links
 }
 
 pub(super) fn key(target: &str) -> Key {
