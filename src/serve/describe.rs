@@ -24,6 +24,7 @@ pub fn variant(entry: &Entry, ledger: &Ledger, now: Timestamp) -> ObjectVariant 
         standing: match standing {
             Standing::Alive => "alive",
             Standing::Stale { .. } => "stale",
+            Standing::Unheard => "unheard",
             Standing::Dead => "dead",
         }
         .to_owned(),

@@ -14,8 +14,7 @@ use super::{Answered, Shared, hit};
 use crate::body::response::{ResponseBody, Source};
 use crate::body::shared::SharedBody;
 use crate::cache::entry::{Entry, Head};
-use crate::cache::flight::{Landing, Lead, Seat};
-use crate::cache::ledger::Stamp;
+use crate::cache::flight::{Departure, Landing, Lead, Seat};
 use crate::origin::Answer;
 use crate::policy::conditional::Condition;
 use crate::policy::outcome::{Detail, Forward, Outcome};
@@ -33,7 +32,7 @@ pub(super) async fn ask(
     if goes_alone(inquiry, &need) {
         return Some(fetch(shared, inquiry, need, None, exchange).await);
     }
-    match shared.flights.board(&inquiry.key, shared.ledger.stamp(), may_join(shared, inquiry)) {
+    match shared.flights.board(&inquiry.key, Departure::now(&shared.ledger), may_join(shared, inquiry)) {
         Seat::Leader(lead) => lead_fetch(shared, inquiry, lead, exchange).await,
         Seat::Follower(mut follow) => {
             let landing = follow.landed().await;
@@ -46,16 +45,18 @@ pub(super) async fn ask(
     }
 }
 
-/// Which flights a request may join: no purge that is not about a tag has come since they began, and where the response
-/// is known already, it is for this request and could be stored and used now. Tags are judged once they are known.
+/// Which flights a request may join: no purge that is not about a tag has come since they began, nor could have come
+/// unheard, and where the response is known already, it is for this request and could be stored and used now. Tags are
+/// judged once they are known.
 pub(super) fn may_join<'a>(
     shared: &'a Shared,
     inquiry: &'a Inquiry,
-) -> impl FnMut(Stamp, &Landing<Failure>) -> bool + use<'a> {
+) -> impl FnMut(Departure, &Landing<Failure>) -> bool + use<'a> {
     let labels = inquiry.labels();
-    move |stamp, landing| {
-        let is_current = shared.ledger.standing(&labels, stamp) == Standing::Alive;
+    move |departure, landing| {
+        let is_current = shared.ledger.standing(&labels, departure.stamp) == Standing::Alive;
         is_current
+            && shared.ledger.is_heard_as_at(departure.moment)
             && match landing {
                 Landing::Streaming(head, _) => fits(shared, inquiry, head),
                 _ => true,
