@@ -52,6 +52,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod fleet;
 pub mod link;
 pub mod node;
 pub mod origin;

@@ -72,6 +72,29 @@ impl Link {
         answer(deadline, connection.req_packed_commands(pipeline, 0, asked.len())).await
     }
 
+    /// Has a script run.
+    ///
+    /// # Errors
+    ///
+    /// There is no answer within `deadline`, or it is an error.
+    pub async fn script(
+        &self,
+        script: &redis::Script,
+        keys: &[&str],
+        arguments: &[&[u8]],
+        deadline: Duration,
+    ) -> Result<Value, LinkError> {
+        let mut connection = self.connection()?;
+        let mut invocation = script.prepare_invoke();
+        for key in keys {
+            invocation.key(*key);
+        }
+        for argument in arguments {
+            invocation.arg(*argument);
+        }
+        answer(deadline, invocation.invoke_async(&mut connection)).await
+    }
+
     fn connection(&self) -> Result<MultiplexedConnection, LinkError> {
         let connection = self.0.connection.lock().unwrap_or_else(PoisonError::into_inner);
         connection.clone().ok_or(LinkError::Closed)

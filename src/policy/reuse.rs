@@ -143,13 +143,11 @@ pub fn may_serve_on_error(freshness: &Freshness, standing: Standing, now: Timest
 /// The `ttl` of `Cache-Status`: RFC 9211 §2.5, "can be negative, to indicate staleness".
 pub fn ttl(freshness: &Freshness, standing: Standing, now: Timestamp) -> i64 {
     match standing {
-        // Since when is not known.
-        Standing::Stale { since: Timestamp::EPOCH } => freshness.ttl(now).min(0),
+        // Since when is not known, or whether at all: it is not to be used unasked.
+        Standing::Stale { since: Timestamp::EPOCH } | Standing::Unheard => freshness.ttl(now).min(0),
         Standing::Stale { since } => {
             freshness.ttl(now).min(Freshness { born: since, lifetime: Duration::ZERO, ..*freshness }.ttl(now))
         }
-        // Not to be used unasked: there is no time to live.
-        Standing::Unheard => freshness.ttl(now).min(0),
         Standing::Alive | Standing::Dead => freshness.ttl(now),
     }
 }
@@ -281,6 +279,9 @@ mod tests {
             (&PLAIN, STALE, 0, StaleWhileRevalidate, "softly purged: it may serve stale"),
             (&PLAIN, STALE, 70, Validate(Detail::SoftPurged), "softly purged, beyond the window"),
             (&NO_WINDOWS, STALE, 0, Validate(Detail::SoftPurged), "softly purged without a window: asked first"),
+            (&PLAIN, Standing::Unheard, 0, Validate(Detail::PurgeLogUnheard), "it may have been purged unheard"),
+            (&PLAIN, Standing::Unheard, 65, Validate(Detail::PurgeLogUnheard), "then it serves no while either"),
+            (&NO_CACHE, Standing::Unheard, 0, Validate(Detail::NoCache), "it is asked about anyway"),
             (&MUST_REVALIDATE, STALE, 0, Validate(Detail::SoftPurged), "softly purged, never stale"),
             (&NO_CACHE, STALE, 0, Validate(Detail::NoCache), "softly purged, revalidated anyway"),
         ];

@@ -45,6 +45,12 @@ impl Hearing {
         moment.as_millis() >= self.until.load(Ordering::Acquire) || self.is_heard()
     }
 
+    pub(super) fn lag(&self) -> Option<Duration> {
+        let Some(max_lag) = self.max_lag else { return Some(Duration::ZERO) };
+        let until = Moment::from_millis(self.until.load(Ordering::Acquire));
+        (until > Moment::FIRST).then(|| (self.clock.moment().plus(max_lag)).since(until))
+    }
+
     pub(super) fn hear(&self, moment: Moment) {
         let Some(max_lag) = self.max_lag else { return };
         self.until.fetch_max(moment.plus(max_lag).as_millis(), Ordering::Release);

@@ -179,6 +179,11 @@ impl Ledger {
         self.hearing.hear(moment);
     }
 
+    /// How long ago every purge of the log was known here; `None`: that never was.
+    pub fn lag(&self) -> Option<Duration> {
+        self.hearing.lag()
+    }
+
     /// The present moment, by the clock that hearing is measured with.
     pub fn moment(&self) -> Moment {
         self.hearing.moment()
