@@ -11,6 +11,7 @@ use super::*;
 use crate::cache::entry::Entry;
 use crate::cache::sample;
 use crate::cache::sync::atomic::AtomicBool;
+use crate::policy::reuse::Standing;
 
 const NEVER: Timestamp = Timestamp::EPOCH;
 

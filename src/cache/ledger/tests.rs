@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cache::sample;
+use crate::policy::reuse::Standing;
+use crate::policy::scope::Labels;
 use crate::policy::scope::Tags;
 
 const NEVER: Timestamp = Timestamp::EPOCH;
