@@ -29,6 +29,8 @@ pub enum Landing<F> {
     Streaming(Arc<Head>, SharedBody),
     /// A stored response was freshened, and may be used.
     Stored(Arc<Entry>),
+    /// A stored response came from the second tier. Each follower judges it as one that it had found itself.
+    Promoted(Arc<Entry>),
     /// The answer was for its leader alone: everybody goes on their own, at once.
     Unshareable,
     /// The origin failed. What is stored may stand in, each follower judges for itself.
@@ -45,6 +47,7 @@ impl<F> Clone for Landing<F> {
             Self::Pending => Self::Pending,
             Self::Streaming(head, body) => Self::Streaming(Arc::clone(head), body.clone()),
             Self::Stored(entry) => Self::Stored(Arc::clone(entry)),
+            Self::Promoted(entry) => Self::Promoted(Arc::clone(entry)),
             Self::Unshareable => Self::Unshareable,
             Self::Failed(failure) => Self::Failed(Arc::clone(failure)),
             Self::Troubled => Self::Troubled,

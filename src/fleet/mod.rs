@@ -5,6 +5,7 @@
 //! it acts here all the same, and is kept until the log has it.
 
 mod follow;
+pub mod lease;
 pub mod log;
 mod metrics;
 pub mod notice;

@@ -56,11 +56,6 @@ impl Position {
     }
 }
 
-/// What people see of a number of the ledger, where a log of several nodes is followed.
-pub const fn seq_of(number: u64) -> u64 {
-    number / STRIDE
-}
-
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.millis, self.order)
@@ -80,7 +75,7 @@ mod tests {
         }
         assert_eq!(positions.map(|position| position.to_string()), ids);
         assert_eq!(positions[4].seq(), (1 << 53) - 1, "JSON keeps it exactly");
-        assert_eq!(seq_of(positions[2].number() + STRIDE - 1), positions[2].seq());
+        assert_eq!(positions[2].number() / STRIDE, positions[2].seq());
     }
 
     #[test]

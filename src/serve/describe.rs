@@ -29,7 +29,7 @@ pub fn variant(entry: &Entry, ledger: &Ledger, now: Timestamp) -> ObjectVariant 
         }
         .to_owned(),
         era: format!("{:x}", head.stamp.era),
-        stamp: head.stamp.number,
+        stamp: ledger.seq(head.stamp.number),
     }
 }
 

@@ -9,7 +9,7 @@ use super::failure::{self, Failure};
 use super::fill::{Delivery, Fill, Reply};
 use super::inquiry::Inquiry;
 use super::judgement::Judgement;
-use super::look_up::{Found, Need};
+use super::look_up::{self, Found, Need};
 use super::{Answered, Shared, hit};
 use crate::body::response::{ResponseBody, Source};
 use crate::body::shared::SharedBody;
@@ -120,7 +120,6 @@ async fn fetch(
 ) -> Answered {
     let (reply, replied) = oneshot::channel();
     let outcome = need.outcome();
-    shared.metrics.fills.inc();
     shared.tasks.spawn(Fill::new(Arc::clone(shared), Arc::clone(inquiry), need, lead).run(Some(reply)));
     let Ok(delivery) = replied.await else {
         return failure::origin_failed(inquiry, &Failure::abandoned(), outcome);
@@ -185,6 +184,13 @@ async fn follower(
             let outcome = Outcome { stored: true, ttl, ..collapsed };
             Some((stored::respond(&entry, &asked, &outcome), outcome))
         }
+        // It is judged as what is found in memory, where it may not have been kept.
+        Landing::Promoted(entry) if entry.head.selecting.matches(&inquiry.headers, &entry.head.headers) => {
+            match look_up::judge(&shared.ledger, &entry, &asked, inquiry.directives().as_ref()) {
+                Found::Usable(usable) => Some(hit::respond(shared, inquiry, &usable, &asked)),
+                Found::Needed(_) => None,
+            }
+        }
         Landing::Failed(failure) => {
             Some(stale(&need).unwrap_or_else(|| failure::origin_failed(inquiry, &failure, collapsed)))
         }
@@ -193,7 +199,7 @@ async fn follower(
             None => Some(fetch(shared, inquiry, need, None, exchange).await),
         },
         Landing::Unshareable => Some(fetch(shared, inquiry, need, None, exchange).await),
-        Landing::Streaming(..) | Landing::Stored(_) | Landing::Lost | Landing::Pending => None,
+        Landing::Streaming(..) | Landing::Stored(_) | Landing::Promoted(_) | Landing::Lost | Landing::Pending => None,
     }
 }
 

@@ -26,7 +26,6 @@ pub(super) fn in_background(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, entry:
         ..Need::nothing_stored()
     };
     shared.metrics.refreshes.inc();
-    shared.metrics.fills.inc();
     let inquiry = Arc::new(inquiry.for_refresh());
     shared.tasks.spawn(Fill::new(Arc::clone(shared), inquiry, need, Some(lead)).run(None));
 }

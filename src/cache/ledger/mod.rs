@@ -145,6 +145,11 @@ impl Ledger {
         self.last.load(Ordering::Acquire)
     }
 
+    /// What people see of a number: a log of several nodes leaves room between its own.
+    pub fn seq(&self, number: u64) -> u64 {
+        if self.hearing.is_of_log() { number / STRIDE } else { number }
+    }
+
     /// Which edition of the ledger this is; never zero. A response that was found alive after this was read is alive
     /// while it stays the same. The position would not do: a log may tell of a lower number late.
     pub fn revision(&self) -> u64 {

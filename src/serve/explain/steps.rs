@@ -124,7 +124,10 @@ fn purges(case: &Case<'_>) -> Option<String> {
     let ledger = &case.shared.ledger;
     if let Some(entry) = case.selected().next() {
         let standing = match entry.standing(ledger) {
-            Standing::Alive => return Some(format!("None since it was fetched (stamp {}).", entry.head.stamp.number)),
+            Standing::Alive => {
+                let stamp = ledger.seq(entry.head.stamp.number);
+                return Some(format!("None since it was fetched (stamp {stamp})."));
+            }
             Standing::Unheard => {
                 return Some("None that is known since it was fetched; but the log of purges is not heard.".to_owned());
             }
