@@ -135,7 +135,7 @@ mod tests {
         let slow = ".xx".repeat(7);
         let cases = [
             // what happened           open   hopeless  why
-            ("".to_owned(), false, false, "a new connection is trusted"),
+            (String::new(), false, false, "a new connection is trusted"),
             ("xx".to_owned(), false, false, "two are a hiccup"),
             ("xxx".to_owned(), true, false, "three in a row"),
             ("xx.xx.xx".to_owned(), false, false, "an answer between begins the row anew"),

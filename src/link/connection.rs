@@ -110,7 +110,8 @@ impl Means<'_> {
         } else {
             ConnectionAddr::Tcp(host, port)
         };
-        let mut redis = RedisConnectionInfo::default().set_db(database).set_lib_name("larder", env!("CARGO_PKG_VERSION"));
+        let mut redis =
+            RedisConnectionInfo::default().set_db(database).set_lib_name("larder", env!("CARGO_PKG_VERSION"));
         if let Some(login) = self.login {
             redis = redis.set_password(&login.password);
             if let Some(user) = &login.user {

@@ -102,7 +102,8 @@ impl Link {
 
     /// Keeps the connection up until `stop`; then the link is closed, and calls under way end. Once for all clones.
     pub async fn run(self, stop: CancellationToken) {
-        _ = stop.run_until_cancelled(self.0.keep_up()).await;
+        // Boxed: connecting is a large future, and there is one of it.
+        _ = stop.run_until_cancelled(Box::pin(self.0.keep_up())).await;
         if let Some(session) = self.0.session.swap(None) {
             session.tear(State::Connecting, "");
         }

@@ -69,9 +69,7 @@ impl FromStr for Place {
         let shape = match kind {
             "" => Shape::Server { at: Address::read(hosts, SERVER_PORT)?, database: database(path)? },
             "sentinel" if path.is_empty() => return Err(PlaceError("does not name the master")),
-            "sentinel" => {
-                Shape::Sentinel { sentinels: addresses(hosts, SENTINEL_PORT)?, master: decoded(path)? }
-            }
+            "sentinel" => Shape::Sentinel { sentinels: addresses(hosts, SENTINEL_PORT)?, master: decoded(path)? },
             "cluster" if !path.is_empty() => return Err(PlaceError("has a path, but a cluster has no databases")),
             "cluster" => Shape::Cluster { nodes: addresses(hosts, SERVER_PORT)? },
             _ => return Err(PlaceError("has a scheme that is none of Redis")),
@@ -101,8 +99,9 @@ impl Address {
             None if port.is_empty() => default_port,
             None => return Err(PlaceError("has a wrong port")),
         };
-        if host.is_empty() {
-            return Err(PlaceError("has no host"));
+        let is_of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte);
+        if host.is_empty() || !host.bytes().all(is_of_host) {
+            return Err(PlaceError("has no valid host"));
         }
         Ok(Self { host: host.to_owned(), port })
     }
@@ -176,9 +175,9 @@ mod tests {
         for (url, shown, login, why) in cases {
             let place: Place = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
             assert_eq!(place.to_string(), shown, "{why}");
-            let found = place.login.map_or(String::new(), |login| {
-                format!("{}/{}", login.user.as_deref().unwrap_or("-"), login.password)
-            });
+            let found = place
+                .login
+                .map_or(String::new(), |login| format!("{}/{}", login.user.as_deref().unwrap_or("-"), login.password));
             assert_eq!(found, login, "{why}");
         }
     }

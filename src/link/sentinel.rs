@@ -61,7 +61,8 @@ impl<'a> Sentinels<'a> {
             answer => answer?,
         };
         self.connection = Some(connection);
-        let unknown = || RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, "the Sentinel knows no such master"));
+        let unknown =
+            || RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, "the Sentinel knows no such master"));
         let (host, port): (String, u16) = answer.ok_or_else(unknown)?;
         Ok(Address { host, port })
     }

@@ -134,9 +134,10 @@ impl Session {
     /// How it fares, and why so.
     pub(super) fn view(&self) -> (State, Cow<'static, str>) {
         if self.is_open() {
-            return match self.was_late.load(Relaxed) {
-                true => (State::TimedOut, "it did not answer in time, several times".into()),
-                false => (State::Unreachable, "connections broke off, several times".into()),
+            return if self.was_late.load(Relaxed) {
+                (State::TimedOut, "it did not answer in time, several times".into())
+            } else {
+                (State::Unreachable, "connections broke off, several times".into())
             };
         }
         let denial = self.denial();
