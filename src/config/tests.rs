@@ -671,9 +671,9 @@ mod shipped {
         let source = Source::default();
         let text = uncommented().replace("/var/log/larder/", "");
         let loaded = source.check("proxy.toml", &text, folder.path()).expect("valid");
-        // All together they are more than one would write: what is not in effect yet, ca_file without https, and a
-        // default_ttl beside a ttl.
-        assert_eq!(loaded.warnings.iter().len(), 4, "{}", loaded.warnings);
+        // All together they are more than one would write: what is not in effect yet, ca_file without TLS (twice),
+        // and a default_ttl beside a ttl.
+        assert_eq!(loaded.warnings.iter().len(), 5, "{}", loaded.warnings);
         let settings = loaded.settings;
         assert!(settings.redis.is_some() && settings.tls.is_some() && settings.origins[0].health.is_some());
         let defaults = from_origin(parse_origin_url("http://h").expect("a URL"));

@@ -212,9 +212,9 @@ fn ping() -> redis::Cmd {
 async fn welcome(mut connection: Connection, peer: Peer) -> Result<Arc<Session>, RedisError> {
     let answer: Result<Value, _> = in_time(CONNECT, ping().query_async(&mut connection)).await;
     match answer {
-        // A server without a password lets us in and then answers nothing; one that loads, the same. Another error is
-        // an answer.
-        Err(error) if matches!(judge(&error).0, Fault::Ours | Fault::Denies(State::Denied)) => {}
+        // Whoever lacks a password is let in and then told nothing; of one that loads, the same. That we may not PING
+        // is an answer.
+        Err(error) if matches!(judge(&error).0, Fault::Denies(State::Denied)) => {}
         answer => _ = answer?,
     }
     Ok(Arc::new(Session::new(connection, peer)))
