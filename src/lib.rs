@@ -32,7 +32,7 @@
 //! | clock | policy |
 //! | config | policy |
 //! | telemetry | policy, body, client, clock |
-//! | link | clock |
+//! | link | clock, telemetry |
 //! | cache | policy, telemetry, body, clock, link |
 //! | fleet | cache, clock, link, policy |
 //! | origin | body, client, clock, policy, telemetry, config |
