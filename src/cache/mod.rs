@@ -1,9 +1,11 @@
 //! Where stored responses live, which fills are under way, and what has been purged.
 
+pub mod codec;
 pub mod entry;
 pub mod flight;
 pub mod ledger;
 pub mod memory;
+pub mod redis;
 pub mod sweep;
 mod sync;
 pub mod tier;

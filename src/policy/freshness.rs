@@ -8,7 +8,7 @@ use super::directives::{Governing, Source};
 use super::time::{Timestamp, parse_http_date};
 
 /// RFC 9111 §1.2.2: the greatest age and the greatest lifetime there are.
-pub(super) const GREATEST: Duration = Duration::from_secs(1 << 31);
+pub const GREATEST: Duration = Duration::from_secs(1 << 31);
 
 /// The deadlines of a stored response, settled when it is stored: a fresh hit compares two moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -156,6 +156,11 @@ impl Parts {
         Some(parts)
     }
 
+    /// Whether something in it is a client's secret: a cookie, or what stands in `Authorization`.
+    pub fn hold_secrets(&self) -> bool {
+        !self.cookies.is_empty() || self.headers.iter().any(|(name, _)| is_secret(name))
+    }
+
     /// Fields that a request with these parts has, as far as they count.
     pub fn to_headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -175,6 +180,11 @@ impl Parts {
         }
         headers
     }
+}
+
+/// Whether the values of a request field are secrets of whoever sent it.
+pub fn is_secret(name: &str) -> bool {
+    ["authorization", "cookie", "proxy-authorization"].contains(&name)
 }
 
 /// The path and query that count under `rules`: parameters left out and put in order as they say.
@@ -305,6 +315,7 @@ mod tests {
         assert_eq!(parts, want);
         let again = KeyBuffer::of(&parts.scheme, &parts.authority, &parts.target, &parts.to_headers(), &rules);
         assert_eq!(again.to_key(), key);
+        assert!(parts.hold_secrets() && !Parts { cookies: vec![], ..parts }.hold_secrets());
         let bytes = key.as_bytes();
         for foreign in [&b""[..], b"larder2", &bytes[..bytes.len() - 1], &[DOMAIN, b"\x06\0\0\0\0\0\0\0\0"].concat()] {
             assert_eq!(Key::from_bytes(foreign).parts(), None, "no key: {foreign:?}");

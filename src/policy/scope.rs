@@ -191,11 +191,14 @@ impl Tags {
         self.iter().take(self.groups)
     }
 
+    /// Those that are no groups.
+    pub fn others(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.iter().skip(self.groups)
+    }
+
     /// Those of both.
     fn and(&self, other: &Self) -> Self {
-        let others = |tags: &'_ Self| tags.iter().skip(tags.groups).map(Box::from).collect::<Vec<Box<[u8]>>>();
-        let (own, theirs) = (others(self), others(other));
-        Self::new(self.groups().chain(other.groups()), own.iter().chain(&theirs).map(|tag| &**tag))
+        Self::new(self.groups().chain(other.groups()), self.others().chain(other.others()))
     }
 
     /// Whether there are none.
@@ -288,6 +291,7 @@ mod tests {
             let tags = tags(groups, others);
             assert_eq!(tags.iter().collect::<Vec<_>>(), *want, "{why}");
             assert_eq!(tags.groups().collect::<Vec<_>>(), want[..*count], "{why}");
+            assert_eq!(tags.others().collect::<Vec<_>>(), want[*count..], "{why}");
             assert_eq!(tags.is_empty(), want.is_empty(), "{why}");
         }
     }

@@ -10,6 +10,9 @@ impl Timestamp {
     /// The Unix epoch.
     pub const EPOCH: Self = Self(0);
 
+    /// The last moment that a date can name: the end of the year 9999.
+    pub const LATEST_DATE: Self = Self(LAST_SECOND * 1000 + 999);
+
     /// Makes a moment from milliseconds since the Unix epoch.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)

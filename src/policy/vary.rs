@@ -43,32 +43,65 @@ type SelectingValue = Option<Box<[u8]>>;
 ///
 /// RFC 9110 §12.5.5; RFC 9111 §4.1.
 pub fn selecting(response: &HeaderMap, request: &HeaderMap) -> Option<Selecting> {
-    let mut fields: Vec<(HeaderName, SelectingValue)> = Vec::new();
+    let mut names: Vec<HeaderName> = Vec::new();
     for line in response.get_all(header::VARY) {
         for member in line.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
             if member.is_empty() {
                 continue;
             }
-            // A lone `*` would be a valid token, thus a field name.
-            let name = HeaderName::from_bytes(member).ok().filter(|name| name != "*")?;
-            // What the origin saw of it we wrote, and each client's is its own: nobody else can be given that answer.
-            if WRITTEN_PER_CLIENT.contains(&name.as_str()) {
-                return None;
-            }
-            if fields.iter().any(|(known, _)| *known == name) {
+            let name = HeaderName::from_bytes(member).ok().filter(may_select)?;
+            if names.contains(&name) {
                 continue;
             }
-            if fields.len() == MAX_NAMES {
+            if names.len() == MAX_NAMES {
                 return None;
             }
-            let value = normal_form(request, &name).map(|value| value.as_slice().into());
-            fields.push((name, value));
+            names.push(name);
         }
     }
-    Some(if fields.is_empty() { Selecting::Any } else { Selecting::Fields(fields.into_boxed_slice()) })
+    Some(Selecting::by(names, request))
+}
+
+/// Whether later requests can be told apart by this name in `Vary`.
+fn may_select(name: &HeaderName) -> bool {
+    // A lone `*` would be a valid token, thus a field name. What the origin saw of the others we wrote, and each client's
+    // is its own: nobody else can be given that answer.
+    name != "*" && !WRITTEN_PER_CLIENT.contains(&name.as_str())
 }
 
 impl Selecting {
+    /// What selects a response to `request` where `Vary` names these fields, each once.
+    pub fn by(names: impl IntoIterator<Item = HeaderName>, request: &HeaderMap) -> Self {
+        let value = |name: &HeaderName| normal_form(request, name).map(|value| value.as_slice().into());
+        let field = |name: HeaderName| (name.clone(), value(&name));
+        let fields: Box<[_]> = names.into_iter().map(field).collect();
+        if fields.is_empty() { Self::Any } else { Self::Fields(fields) }
+    }
+
+    /// Takes what [`Selecting::parts`] gave, on this node or another one.
+    ///
+    /// `None`: [`selecting`] gives no such thing: a name that selects nothing or comes twice, or too many names.
+    pub fn from_parts<'a>(parts: impl IntoIterator<Item = (HeaderName, Option<&'a [u8]>)>) -> Option<Self> {
+        let mut fields: Vec<(HeaderName, SelectingValue)> = Vec::new();
+        for (name, value) in parts {
+            let is_known = fields.iter().any(|(known, _)| *known == name);
+            if is_known || !may_select(&name) || fields.len() == MAX_NAMES {
+                return None;
+            }
+            fields.push((name, value.map(Box::from)));
+        }
+        Some(if fields.is_empty() { Self::Any } else { Self::Fields(fields.into_boxed_slice()) })
+    }
+
+    /// The fields with their values in their normal form, to be written down; `None`: the request did not have it.
+    pub fn parts(&self) -> impl ExactSizeIterator<Item = (&HeaderName, Option<&[u8]>)> {
+        let fields = match self {
+            Self::Any => &[],
+            Self::Fields(fields) => &**fields,
+        };
+        fields.iter().map(|(name, value)| (name, value.as_deref()))
+    }
+
     /// Whether `request` may be served from the stored response that this belongs to, as far as `Vary` goes.
     ///
     /// Values compare in a form that differs only where the meaning does: lines combined, space around commas taken
@@ -319,6 +352,28 @@ mod tests {
     }
 
     #[test]
+    fn only_what_vary_can_say_is_taken_from_parts() {
+        let many: Vec<String> = (0..=MAX_NAMES).map(|number| format!("x-{number}")).collect();
+        let most: Vec<&str> = many[1..].iter().map(String::as_str).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let cases: [(&[&str], Option<usize>, &str); 7] = [
+            (&[], Some(0), "none is any"),
+            (&["accept", "foo"], Some(2), "names"),
+            (&["foo", "foo"], None, "one twice"),
+            (&["foo", "*"], None, "a star"),
+            (&["x-forwarded-for"], None, "each client's own"),
+            (&most, Some(MAX_NAMES), "as many as there may be"),
+            (&many, None, "one more"),
+        ];
+        for (names, want, why) in cases {
+            let name = |name: &&str| (HeaderName::from_bytes(name.as_bytes()).unwrap(), Some(&b"1"[..]));
+            let selecting = Selecting::from_parts(names.iter().map(name));
+            assert_eq!(selecting.as_ref().map(|selecting| selecting.parts().len()), want, "{why}");
+            assert_eq!(selecting.is_some_and(|selecting| selecting == Selecting::Any), names.is_empty(), "{why}");
+        }
+    }
+
+    #[test]
     fn a_request_matches_when_its_selecting_fields_mean_the_same() {
         let cases: [(&'static str, Lines, Lines, bool, &str); 30] = [
             ("", &[("foo", "1")], &[("foo", "2")], true, "no Vary: any"),
@@ -503,6 +558,10 @@ mod tests {
                 .collect();
             if let Some(selecting) = selecting(&response, &request) {
                 prop_assert!(selecting.matches(&request, &response));
+                let parts = || selecting.parts().map(|(name, value)| (name.clone(), value));
+                let again = Selecting::from_parts(parts());
+                prop_assert_eq!(again.as_ref(), Some(&selecting), "written down and read");
+                prop_assert_eq!(&Selecting::by(parts().map(|(name, _)| name), &request), &selecting);
             }
         }
     }
