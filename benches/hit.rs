@@ -106,6 +106,7 @@ fn serve() -> Serve {
         purger: Arc::new(Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), "bench".into())),
         memory,
         ledger,
+        elsewhere: None,
         flights: Arc::new(Flights::new()),
         clock,
         telemetry: Telemetry::silent(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -36,11 +37,54 @@ impl Clock {
         }
     }
 
+    /// The present moment on a clock that nobody sets, and that goes on while the process or the machine sleeps.
+    pub fn moment(&self) -> Moment {
+        match self {
+            Self::System => {
+                let now = clock_gettime(ClockId::Boottime);
+                let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+                Moment(seconds * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000)
+            }
+            Self::Manual(millis) => Moment(millis.load(Ordering::Acquire)),
+        }
+    }
+
     /// Moves a manual clock; the system's clock is not ours to move.
     pub fn set(&self, to: Timestamp) {
         if let Self::Manual(millis) = self {
             millis.store(to.as_millis(), Ordering::Release);
         }
+    }
+}
+
+/// A moment since the machine was started, in milliseconds. It says nothing to another machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// Before all others.
+    pub const FIRST: Self = Self(0);
+    /// After all others.
+    pub const LAST: Self = Self(u64::MAX);
+
+    /// The moment so many milliseconds after the start.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the start.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// The moment so much later.
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long ago `earlier` was; zero where it is yet to come.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
 

@@ -32,7 +32,7 @@
 //! | clock | policy |
 //! | config | policy |
 //! | telemetry | policy, body, client, clock |
-//! | link | clock |
+//! | link | clock, telemetry |
 //! | cache | policy, telemetry, body, clock, link |
 //! | fleet | cache, clock, link, policy |
 //! | origin | body, client, clock, policy, telemetry, config |
@@ -52,6 +52,7 @@ pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;
+pub mod fleet;
 pub mod link;
 pub mod node;
 pub mod origin;

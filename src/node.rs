@@ -156,6 +156,7 @@ impl Node {
             memory,
             ledger,
             purger: Arc::new(purger),
+            elsewhere: None,
             flights: Arc::new(Flights::new()),
             clock,
             telemetry: Arc::clone(&telemetry),

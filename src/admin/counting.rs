@@ -57,7 +57,7 @@ fn memory(shared: &Shared) -> MemoryStats {
 fn purges(shared: &Shared) -> PurgeStats {
     let stamp = shared.ledger.stamp();
     PurgeStats {
-        seq: stamp.number,
+        seq: shared.ledger.seq(stamp.number),
         era: format!("{:x}", stamp.era),
         scopes: shared.ledger.scopes() as u64,
         folds: shared.ledger.folds(),

@@ -209,6 +209,7 @@ mod tests {
             purger: Arc::new(Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), "node".into())),
             memory,
             ledger,
+            elsewhere: None,
             flights: Arc::new(Flights::new()),
             clock,
             telemetry: Telemetry::silent(),

@@ -121,7 +121,13 @@ impl Schemas {
             Page::View(View::OpenApi) => json_of(json!({ "type": "object", "required": ["openapi", "paths"] })),
             Page::Purge(_) => json_of(self.answered::<Receipt>()),
         };
-        let mut responses = Map::from_iter([("200".to_owned(), page("As asked.", done))]);
+        let mut responses = Map::from_iter([("200".to_owned(), page("As asked.", done.clone()))]);
+        if matches!(route.page, Page::Purge(_)) {
+            let what = "In force on this node; nodes that live and have not confirmed it in time are named.";
+            responses.insert("202".to_owned(), page(what, done.clone()));
+            let what = "In force on this node; the others could not be told, which is tried until it is done.";
+            responses.insert("503".to_owned(), page(what, done));
+        }
         if route.page == Page::View(View::Ready) {
             responses
                 .insert("503".to_owned(), page("Not now: it ends, or no origin can be asked.", text("text/plain")));

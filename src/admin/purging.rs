@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
@@ -13,8 +14,9 @@ use super::reply::{self, Fault, Reply};
 use super::table::Purge;
 use crate::policy::naming;
 use crate::policy::scope::{Scope, Severity};
+use crate::purge::answer::{RETRY, status};
 use crate::purge::order::{self, MAX_NAMES, Order, Refusal};
-use crate::wire::purge::{KeyedPurge, PurgeRequest, PurgeTerms, Receipt, Status};
+use crate::wire::purge::{KeyedPurge, PurgeRequest, PurgeTerms};
 
 /// What the body of `POST /purge` looks like.
 const EXAMPLE: &str = r#"{"tags": ["products"], "urls": ["https://shop.example/a"], "soft": true}"#;
@@ -143,14 +145,11 @@ pub(super) async fn carry_out(office: &Office, order: Order) -> Result<Reply, Fa
     // In a task of its own: what has been read is done, whether or not the client stays for the receipt.
     let receipt = office.shared.tasks.spawn(async move { purger.purge(order).await }).await;
     let receipt = receipt.map_err(|_| Fault::internal("the purge failed"))?;
-    Ok(reply::json(status(&receipt), &receipt))
-}
-
-/// What a receipt's status is answered with.
-fn status(receipt: &Receipt) -> StatusCode {
-    match receipt.status {
-        Status::Ok | Status::DryRun => StatusCode::OK,
+    let mut reply = reply::json(status(&receipt), &receipt);
+    if reply.status() == StatusCode::SERVICE_UNAVAILABLE {
+        reply.headers_mut().insert(RETRY_AFTER, RETRY);
     }
+    Ok(reply)
 }
 
 #[cfg(test)]

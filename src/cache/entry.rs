@@ -116,8 +116,16 @@ impl Entry {
         Self { head, body, part, alive_at: AtomicU64::new(0), used_at, hits: AtomicU64::new(0) }
     }
 
-    /// How it stands with the purges that `ledger` knows. One comparison, while nothing new is known.
+    /// How it stands with the purges that `ledger` knows, and with those that it has no word of. One comparison, while
+    /// nothing new is known; where a log is followed, a look at the clock besides.
     pub fn standing(&self, ledger: &Ledger) -> Standing {
+        match self.standing_by_purges(ledger) {
+            Standing::Alive if !ledger.is_heard() => Standing::Unheard,
+            standing => standing,
+        }
+    }
+
+    fn standing_by_purges(&self, ledger: &Ledger) -> Standing {
         // Read before the scopes are: a purge that comes in between makes it another one, and is looked for next time.
         let revision = ledger.revision();
         // Relaxed: whoever stored this number had seen all that belongs to it, and nothing else is read by it.

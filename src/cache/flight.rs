@@ -11,9 +11,10 @@ use smallvec::SmallVec;
 use tokio::sync::watch;
 
 use super::entry::{Entry, Head};
-use super::ledger::Stamp;
+use super::ledger::{Ledger, Stamp};
 use super::sync::{Mutex, MutexGuard};
 use crate::body::shared::SharedBody;
+use crate::clock::Moment;
 use crate::policy::key::Key;
 
 /// Independent maps, so that misses on different keys do not queue for one lock.
@@ -28,6 +29,8 @@ pub enum Landing<F> {
     Streaming(Arc<Head>, SharedBody),
     /// A stored response was freshened, and may be used.
     Stored(Arc<Entry>),
+    /// A stored response came from the second tier. Each follower judges it as one that it had found itself.
+    Promoted(Arc<Entry>),
     /// The answer was for its leader alone: everybody goes on their own, at once.
     Unshareable,
     /// The origin failed. What is stored may stand in, each follower judges for itself.
@@ -44,6 +47,7 @@ impl<F> Clone for Landing<F> {
             Self::Pending => Self::Pending,
             Self::Streaming(head, body) => Self::Streaming(Arc::clone(head), body.clone()),
             Self::Stored(entry) => Self::Stored(Arc::clone(entry)),
+            Self::Promoted(entry) => Self::Promoted(Arc::clone(entry)),
             Self::Unshareable => Self::Unshareable,
             Self::Failed(failure) => Self::Failed(Arc::clone(failure)),
             Self::Troubled => Self::Troubled,
@@ -52,10 +56,26 @@ impl<F> Clone for Landing<F> {
     }
 }
 
+/// When a fetch begins, as far as purges go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Departure {
+    /// What is known of purges.
+    pub stamp: Stamp,
+    /// The moment: whether the log of purges is heard depends on it.
+    pub moment: Moment,
+}
+
+impl Departure {
+    /// A fetch that begins now.
+    pub fn now(ledger: &Ledger) -> Self {
+        Self { stamp: ledger.stamp(), moment: ledger.moment() }
+    }
+}
+
 /// A fetch under way.
 #[derive(Debug)]
 struct Flight<F> {
-    stamp: Stamp,
+    departure: Departure,
     landing: watch::Sender<Landing<F>>,
 }
 
@@ -90,35 +110,35 @@ impl<F> Flights<F> {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins a flight for `key` that `may_join` allows, by its stamp and by what is known of it; else leads a new one.
+    /// Joins a flight for `key` that `may_join` allows, by its departure and by what is known of it; else leads a new one.
     /// Those that were not joined keep their followers.
     pub fn board(
         self: &Arc<Self>,
         key: &Key,
-        stamp: Stamp,
-        mut may_join: impl FnMut(Stamp, &Landing<F>) -> bool,
+        departure: Departure,
+        mut may_join: impl FnMut(Departure, &Landing<F>) -> bool,
     ) -> Seat<F> {
         let mut shard = self.shard(key);
         let flights = shard.entry(key.clone()).or_default();
         // A copy is judged: the landing is not locked while the ledger is asked.
         let mut is_open = |flight: &Arc<Flight<F>>| {
             let landing = flight.landing.borrow().clone();
-            may_join(flight.stamp, &landing)
+            may_join(flight.departure, &landing)
         };
         if let Some(flight) = flights.iter().find(|flight| is_open(flight)) {
             return Seat::Follower(Follow { landing: flight.landing.subscribe() });
         }
-        let flight = Arc::new(Flight { stamp, landing: watch::Sender::new(Landing::Pending) });
+        let flight = Arc::new(Flight { departure, landing: watch::Sender::new(Landing::Pending) });
         flights.push(Arc::clone(&flight));
         drop(shard);
         Seat::Leader(Lead { flights: Arc::clone(self), key: key.clone(), flight })
     }
 
     /// Whether a request would join a flight for `key` now.
-    pub fn may_board(&self, key: &Key, mut may_join: impl FnMut(Stamp, &Landing<F>) -> bool) -> bool {
+    pub fn may_board(&self, key: &Key, mut may_join: impl FnMut(Departure, &Landing<F>) -> bool) -> bool {
         let shard = self.shard(key);
         let flights = shard.get(key).map(SmallVec::as_slice).unwrap_or_default();
-        flights.iter().any(|flight| may_join(flight.stamp, &flight.landing.borrow()))
+        flights.iter().any(|flight| may_join(flight.departure, &flight.landing.borrow()))
     }
 
     /// Flights under way.
@@ -204,19 +224,21 @@ mod tests {
     use crate::policy::key::KeyBuffer;
     use crate::policy::treatment::KeyRules;
 
+    const BEGIN: Departure = Departure { stamp: Stamp { era: 1, number: 0 }, moment: Moment::FIRST };
+
     fn key(target: &str) -> Key {
         KeyBuffer::of("http", "a.test", target, &http::HeaderMap::new(), &KeyRules::default()).to_key()
     }
 
     fn lead(flights: &Arc<Flights<()>>, target: &str) -> Lead<()> {
-        match flights.board(&key(target), Stamp::default(), |_, _| true) {
+        match flights.board(&key(target), BEGIN, |_, _| true) {
             Seat::Leader(lead) => lead,
             Seat::Follower(_) => unreachable!("nobody leads yet"),
         }
     }
 
     fn follow(flights: &Arc<Flights<()>>, target: &str) -> Follow<()> {
-        match flights.board(&key(target), Stamp::default(), |_, _| true) {
+        match flights.board(&key(target), BEGIN, |_, _| true) {
             Seat::Follower(follow) => follow,
             Seat::Leader(_) => unreachable!("somebody leads"),
         }
@@ -246,7 +268,7 @@ mod tests {
     async fn a_flight_that_may_not_be_joined_does_not_end_its_successor() {
         let flights = Arc::new(Flights::<()>::new());
         let old = lead(&flights, "/a");
-        let Seat::Leader(new) = flights.board(&key("/a"), Stamp::default(), |_, _| false) else {
+        let Seat::Leader(new) = flights.board(&key("/a"), BEGIN, |_, _| false) else {
             unreachable!("it may not be joined")
         };
         drop(old);

@@ -130,6 +130,8 @@ pub struct Certificate {
 pub struct Redis {
     /// Where it answers; may hold a password.
     pub url: String,
+    /// PEM certificates that are trusted instead of the system's roots, with TLS.
+    pub ca_file: Option<PathBuf>,
     /// The prefix of every key.
     pub namespace: String,
     /// Time for one lookup; a slower one is a miss.
@@ -144,6 +146,7 @@ pub struct Redis {
 impl std::fmt::Debug for Redis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Redis")
+            .field("ca_file", &self.ca_file)
             .field("namespace", &self.namespace)
             .field("timeout", &self.timeout)
             .field("max_object", &self.max_object)

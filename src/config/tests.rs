@@ -82,7 +82,7 @@ fn wrong_values_of_tables_are_told_with_their_place_and_remedy() {
 
 #[test]
 fn tables_of_later_versions_are_checked_already() {
-    let cases: [Row; 4] = [
+    let cases: [Row; 7] = [
         (
             "[server.tls]\nlisten = [\"0.0.0.0:8443\"]\ncertificates = [{ cert = \"a\" }]",
             (6, 17),
@@ -93,6 +93,15 @@ fn tables_of_later_versions_are_checked_already() {
         ("[redis]\nurl = \"http://h\"", (5, 7), "scheme", "redis://", "not Redis"),
         ("[redis]\nurl = \"redis+sentinel://h:1\"", (5, 7), "the name of the master", "mymaster", "Sentinel"),
         ("[redis]\nurl = \"redis+cluster://h:1/0\"", (5, 7), "no databases", "redis+cluster", "a cluster"),
+        ("[redis]\nurl = \"rediss+cluster://h:1/0\"", (5, 7), "no databases", "redis+cluster", "a cluster over TLS"),
+        ("[redis]\nurl = \"redis+tunnel://h\"", (5, 7), "scheme", "redis://", "nothing of Redis"),
+        (
+            "[redis]\nurl = \"rediss://h\"\nca_file = \"no.pem\"",
+            (6, 11),
+            "/nowhere/no.pem cannot be read",
+            "folder",
+            "gone",
+        ),
     ];
     for (text, place, message, help, why) in cases {
         let findings = findings(&format!("{ORIGIN}{text}"));
@@ -656,13 +665,15 @@ mod shipped {
     fn every_key_that_is_commented_out_is_valid() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("tls")).unwrap();
-        std::fs::write(folder.path().join("tls/origin-ca.pem"), "-----BEGIN CERTIFICATE-----").unwrap();
+        for name in ["tls/origin-ca.pem", "tls/redis-ca.pem"] {
+            std::fs::write(folder.path().join(name), "-----BEGIN CERTIFICATE-----").unwrap();
+        }
         let source = Source::default();
         let text = uncommented().replace("/var/log/larder/", "");
         let loaded = source.check("proxy.toml", &text, folder.path()).expect("valid");
-        // All together they are more than one would write: what is not in effect yet, ca_file without https, and a
-        // default_ttl beside a ttl.
-        assert_eq!(loaded.warnings.iter().len(), 4, "{}", loaded.warnings);
+        // All together they are more than one would write: what is not in effect yet, ca_file without TLS (twice),
+        // and a default_ttl beside a ttl.
+        assert_eq!(loaded.warnings.iter().len(), 5, "{}", loaded.warnings);
         let settings = loaded.settings;
         assert!(settings.redis.is_some() && settings.tls.is_some() && settings.origins[0].health.is_some());
         let defaults = from_origin(parse_origin_url("http://h").expect("a URL"));

@@ -1,14 +1,41 @@
 //! A connection to Redis, whatever stands behind it: one server, a Sentinel set-up or a cluster.
 //!
 //! Everybody who speaks to Redis does it through a [`Link`]: one question, one answer, one deadline. What is to be done
-//! when Redis is slow, gone, full or has changed its master is decided here, once.
+//! when Redis is slow, gone, full or has changed its master is decided here, once:
+//!
+//! - A call waits as long as its deadline says, and no longer. Where there is no sound connection it does not wait.
+//! - Three failures in a row (a time-out, a connection that breaks), or a quarter of the last 64, open the *breaker*:
+//!   from then on the link's own task alone asks, every 100 ms at first and every second later, until there is an answer.
+//! - Five failures in a row, and the connection is made anew from nothing; with Sentinels, to whom they name then.
+//! - An error reply is an answer. One that says that Redis is full, read-only or denies a command is a [`State`] of the
+//!   link until the same command succeeds.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod backoff;
+mod breaker;
+mod connection;
+mod fault;
+pub mod metrics;
+pub mod place;
+mod sentinel;
+mod session;
+pub mod state;
+mod upkeep;
+
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::{Cmd, Pipeline, RedisError, Value};
+use arc_swap::ArcSwapOption;
+use redis::{Cmd, Pipeline, RedisError, Script, ToRedisArgs, Value};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use self::connection::{Connection, in_time};
+use self::fault::Fault;
+use self::metrics::{LinkMetrics, Metrics, Outcome};
+use self::place::Place;
+use self::session::{Asked, Session};
+use self::state::{Board, State};
 
 /// Why Redis gave no answer, or none that is of use.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -27,28 +54,60 @@ pub enum LinkError {
     Refused(#[source] Arc<RedisError>),
 }
 
+/// What a link is to be.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where Redis answers.
+    pub place: Place,
+    /// What the link is for, in a word: its name in logs and metrics.
+    pub purpose: &'static str,
+    /// PEM certificates that are trusted instead of the system's roots, with TLS.
+    pub ca_file: Option<PathBuf>,
+    /// Time for an answer to the link's own questions, by which it tells whether Redis is well. No shorter than the
+    /// deadline that calls usually have, or it closes the link to a Redis that is fast enough.
+    pub patience: Duration,
+    /// The longest deadline that a call will have.
+    pub longest: Duration,
+}
+
+impl Plan {
+    /// A link to `place`, with calls that wait for a second at most.
+    pub fn new(place: Place, purpose: &'static str) -> Self {
+        let (patience, longest) = (Duration::from_millis(100), Duration::from_secs(1));
+        Self { place, purpose, ca_file: None, patience, longest }
+    }
+}
+
 /// A connection that is kept up. A clone speaks over the same one.
+///
+/// A command that blocks holds up every other on the same connection: who waits for a stream has a link of their own.
 #[derive(Debug, Clone)]
 pub struct Link(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    url: String,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    plan: Plan,
+    metrics: LinkMetrics,
+    board: Board,
+    session: ArcSwapOption<Session>,
 }
 
 impl Link {
     /// A link that is not connected yet: [`Link::run`] does that.
-    pub fn new(url: &str) -> Self {
-        Self(Arc::new(Inner { url: url.to_owned(), connection: Mutex::new(None) }))
+    pub fn new(plan: Plan, metrics: &Metrics) -> Self {
+        let metrics = metrics.of(plan.purpose);
+        let board = Board::new(plan.purpose, metrics.clone());
+        Self(Arc::new(Inner { plan, metrics, board, session: ArcSwapOption::empty() }))
     }
 
-    /// Keeps the connection up until `stop`.
+    /// Keeps the connection up until `stop`; then the link is closed, and calls under way end. Once for all clones.
     pub async fn run(self, stop: CancellationToken) {
-        drop(stop);
-        let Ok(client) = redis::Client::open(&*self.0.url) else { return };
-        let Ok(connection) = client.get_multiplexed_async_connection().await else { return };
-        *self.0.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+        // Boxed: connecting is a large future, and there is one of it.
+        _ = stop.run_until_cancelled(Box::pin(self.0.keep_up())).await;
+        if let Some(session) = self.0.session.swap(None) {
+            session.tear(State::Connecting, "");
+        }
+        self.0.board.close();
     }
 
     /// Asks one thing. All keys that `command` names have one hash tag.
@@ -57,32 +116,88 @@ impl Link {
     ///
     /// There is no answer within `deadline`, or it is an error.
     pub async fn call(&self, command: &Cmd, deadline: Duration) -> Result<Value, LinkError> {
-        let mut connection = self.connection()?;
-        answer(deadline, connection.req_packed_command(command)).await
+        let ask = async |mut connection: Connection| command.query_async(&mut connection).await;
+        self.ask(Asked::One(command), deadline, ask).await
     }
 
-    /// Asks several things at once; gives the answer to each. All keys have one hash tag.
+    /// Asks several things at once; gives the answer to each that the pipeline does not ignore. All keys have one hash
+    /// tag.
     ///
     /// # Errors
     ///
     /// There is no answer within `deadline`, or one of them is an error.
     pub async fn pipe(&self, pipeline: &Pipeline, deadline: Duration) -> Result<Vec<Value>, LinkError> {
-        let mut connection = self.connection()?;
-        let asked: Vec<_> = pipeline.cmd_iter().collect();
-        answer(deadline, connection.req_packed_commands(pipeline, 0, asked.len())).await
+        let ask = async |mut connection: Connection| pipeline.query_async(&mut connection).await;
+        self.ask(Asked::Many(pipeline), deadline, ask).await
     }
 
-    fn connection(&self) -> Result<MultiplexedConnection, LinkError> {
-        let connection = self.0.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        connection.clone().ok_or(LinkError::Closed)
+    /// Runs a script by its hash, and loads it first where Redis does not have it. All `keys` have one hash tag.
+    ///
+    /// # Errors
+    ///
+    /// There is no answer within `deadline`, loading included, or it is an error.
+    pub async fn script(
+        &self,
+        script: &Script,
+        keys: &[impl ToRedisArgs],
+        arguments: &[impl ToRedisArgs],
+        deadline: Duration,
+    ) -> Result<Value, LinkError> {
+        let mut invocation = script.prepare_invoke();
+        for key in keys {
+            invocation.key(key);
+        }
+        for argument in arguments {
+            invocation.arg(argument);
+        }
+        let ask = async |mut connection: Connection| invocation.invoke_async(&mut connection).await;
+        self.ask(Asked::Script(script), deadline, ask).await
     }
-}
 
-async fn answer<T>(deadline: Duration, asked: impl Future<Output = Result<T, RedisError>>) -> Result<T, LinkError> {
-    match tokio::time::timeout(deadline, asked).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) if error.is_io_error() => Err(LinkError::Broken(Arc::new(error))),
-        Ok(Err(error)) => Err(LinkError::Refused(Arc::new(error))),
-        Err(_) => Err(LinkError::TimedOut(deadline)),
+    /// How the link fares.
+    pub fn state(&self) -> State {
+        self.0.board.state()
+    }
+
+    /// Waits until calls are let through.
+    pub async fn up(&self) {
+        self.0.board.open().await;
+    }
+
+    async fn ask<T>(
+        &self,
+        asked: Asked<'_>,
+        deadline: Duration,
+        ask: impl AsyncFnOnce(Connection) -> Result<T, RedisError>,
+    ) -> Result<T, LinkError> {
+        let metrics = &self.0.metrics;
+        let session = self.0.session.load_full();
+        let Some((session, call)) = session.as_ref().and_then(|session| Some((session, session.admit()?))) else {
+            metrics.count(Outcome::Closed);
+            return Err(LinkError::Closed);
+        };
+        let begun = Instant::now();
+        let answer = tokio::select! {
+            biased;
+            answer = in_time(deadline, ask(session.connection.clone())) => answer,
+            // Nothing comes over it any more: whoever has a long deadline need not wait for that.
+            () = session.torn.cancelled() => Err(std::io::Error::from(std::io::ErrorKind::ConnectionAborted).into()),
+        };
+        metrics.duration.observe(begun.elapsed());
+        let error = match answer {
+            Ok(answer) => {
+                call.answered(asked);
+                metrics.count(Outcome::Answered);
+                return Ok(answer);
+            }
+            Err(error) => error,
+        };
+        let (outcome, error) = match call.failed(asked, &error) {
+            Fault::TimedOut => (Outcome::TimedOut, LinkError::TimedOut(deadline)),
+            Fault::Broken => (Outcome::Broken, LinkError::Broken(Arc::new(error))),
+            _ => (Outcome::Refused, LinkError::Refused(Arc::new(error))),
+        };
+        metrics.count(outcome);
+        Err(error)
     }
 }

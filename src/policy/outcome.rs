@@ -21,10 +21,15 @@ pub enum Detail {
     ClientNoCache,
     /// A purge made the stored response stale.
     SoftPurged,
+    /// The log of purges was not heard for longer than `redis.max_lag`: what is stored may have been purged.
+    PurgeLogUnheard,
     /// A purge, or an unsafe method, removed the stored response a moment ago.
     Purged,
     /// Only a part of the representation is stored, and not the part that was asked for.
     Partial,
+    // Why a fresh response took longer.
+    /// The stored response came from the second tier.
+    Redis,
     // Why a stale response was used.
     /// Stale, within `stale-while-revalidate`; a refresh is under way.
     StaleWhileRevalidate,
@@ -94,8 +99,10 @@ impl Detail {
         Self::NoCache,
         Self::ClientNoCache,
         Self::SoftPurged,
+        Self::PurgeLogUnheard,
         Self::Purged,
         Self::Partial,
+        Self::Redis,
         Self::StaleWhileRevalidate,
         Self::StaleIfError,
         Self::MaxStale,
@@ -134,6 +141,8 @@ impl Detail {
             Self::NoCache => "no-cache",
             Self::ClientNoCache => "client-no-cache",
             Self::SoftPurged => "soft-purged",
+            Self::PurgeLogUnheard => "purge-log-unheard",
+            Self::Redis => "redis",
             Self::Purged => "purged",
             Self::Partial => "partial",
             Self::StaleWhileRevalidate => "stale-while-revalidate",
@@ -174,6 +183,8 @@ impl Detail {
             Self::Expired => "RFC 9111 §4.2 (freshness), §4.3 (validation)",
             Self::NoCache => "RFC 9111 §5.2.2.4 (no-cache)",
             Self::ClientNoCache => "RFC 9111 §5.2.1 (request directives), rules.client_cache_control",
+            Self::PurgeLogUnheard => "redis.max_lag; RFC 9111 §4.3 (validation)",
+            Self::Redis => "RFC 9111 §4.2 (freshness)",
             Self::SoftPurged => "a soft purge; RFC 9111 §4.2.4 (serving stale)",
             Self::Purged => "a purge; RFC 9111 §4.4 (invalidation)",
             Self::Partial => "RFC 9111 §3.3 (incomplete responses)",

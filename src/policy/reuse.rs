@@ -22,6 +22,10 @@ pub enum Standing {
         /// log: then there are no windows, and nothing is served before the origin was asked.
         since: Timestamp,
     },
+    /// No purge that is known does; but the log of purges has not been heard for too long, and there may be others. The
+    /// origin is asked before it is used; where that fails it may stand in, as without a purge: a node that is cut off
+    /// from the log is often cut off from the origin, too.
+    Unheard,
     /// A hard purge does: it is gone.
     Dead,
 }
@@ -126,8 +130,9 @@ pub fn may_serve_on_error(freshness: &Freshness, standing: Standing, now: Timest
     if standing == Standing::Dead || freshness.validate_always {
         return false;
     }
-    // A response that is fresh (the client had asked for better) is not stale use; a soft purge makes it that.
-    if standing == Standing::Alive && freshness.is_fresh(now) {
+    // A response that is fresh (the client had asked for better, or we for word of purges) is not stale use; a soft
+    // purge makes it that.
+    if matches!(standing, Standing::Alive | Standing::Unheard) && freshness.is_fresh(now) {
         return true;
     }
     !freshness.must_revalidate && is_within(freshness, standing, freshness.stale_if_error, now)
@@ -138,8 +143,8 @@ pub fn may_serve_on_error(freshness: &Freshness, standing: Standing, now: Timest
 /// The `ttl` of `Cache-Status`: RFC 9211 §2.5, "can be negative, to indicate staleness".
 pub fn ttl(freshness: &Freshness, standing: Standing, now: Timestamp) -> i64 {
     match standing {
-        // Since when is not known.
-        Standing::Stale { since: Timestamp::EPOCH } => freshness.ttl(now).min(0),
+        // Since when is not known, or whether at all: it is not to be used unasked.
+        Standing::Stale { since: Timestamp::EPOCH } | Standing::Unheard => freshness.ttl(now).min(0),
         Standing::Stale { since } => {
             freshness.ttl(now).min(Freshness { born: since, lifetime: Duration::ZERO, ..*freshness }.ttl(now))
         }
@@ -173,6 +178,9 @@ pub fn refresh_early(
 
 /// What may be done with a stale one.
 fn stale(freshness: &Freshness, standing: Standing, now: Timestamp) -> Verdict {
+    if standing == Standing::Unheard {
+        return Verdict::Validate(Detail::PurgeLogUnheard);
+    }
     // The window is zero where the origin forbids stale use.
     if is_within(freshness, standing, freshness.stale_while_revalidate, now) {
         return Verdict::StaleWhileRevalidate;
@@ -187,7 +195,7 @@ fn is_within(freshness: &Freshness, standing: Standing, window: Duration, now: T
         // Not left to the arithmetic: the longest window, 2^31 s, reaches from the epoch into 2038.
         Standing::Stale { since: Timestamp::EPOCH } => return false,
         Standing::Stale { since } => since.min(expired),
-        Standing::Alive | Standing::Dead => expired,
+        Standing::Alive | Standing::Unheard | Standing::Dead => expired,
     };
     now < stale_since.plus(window)
 }
@@ -209,7 +217,7 @@ const fn limits_age(wanted: &RequestDirectives) -> bool {
 /// Whether the client takes it as stale as it is, and is allowed to.
 fn accepts_stale(freshness: &Freshness, standing: Standing, wanted: &RequestDirectives, now: Timestamp) -> bool {
     // §4.2.4: not where the response forbids it. A soft purge is the operator's word, and outranks the client's.
-    if freshness.must_revalidate || matches!(standing, Standing::Stale { .. }) {
+    if freshness.must_revalidate || matches!(standing, Standing::Stale { .. } | Standing::Unheard) {
         return false;
     }
     match wanted.max_stale {
@@ -271,6 +279,9 @@ mod tests {
             (&PLAIN, STALE, 0, StaleWhileRevalidate, "softly purged: it may serve stale"),
             (&PLAIN, STALE, 70, Validate(Detail::SoftPurged), "softly purged, beyond the window"),
             (&NO_WINDOWS, STALE, 0, Validate(Detail::SoftPurged), "softly purged without a window: asked first"),
+            (&PLAIN, Standing::Unheard, 0, Validate(Detail::PurgeLogUnheard), "it may have been purged unheard"),
+            (&PLAIN, Standing::Unheard, 65, Validate(Detail::PurgeLogUnheard), "then it serves no while either"),
+            (&NO_CACHE, Standing::Unheard, 0, Validate(Detail::NoCache), "it is asked about anyway"),
             (&MUST_REVALIDATE, STALE, 0, Validate(Detail::SoftPurged), "softly purged, never stale"),
             (&NO_CACHE, STALE, 0, Validate(Detail::NoCache), "softly purged, revalidated anyway"),
         ];

@@ -25,9 +25,16 @@ impl History {
     pub(super) fn remember(&self, record: PurgeRecord) {
         let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Two purges at once may come here in the other order than they were numbered in.
-        let place = records.iter().take_while(|later| later.seq > record.seq).count();
+        // One that has no number yet comes last, thus first.
+        let place = records.iter().take_while(|later| later.seq > record.seq && record.seq > 0).count();
         records.insert(place, record);
         records.truncate(PURGES);
+    }
+
+    /// The one with this id.
+    pub(super) fn with_id(&self, id: &str) -> Option<PurgeRecord> {
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        records.iter().find(|record| record.id == id).cloned()
     }
 
     /// The one of this number.

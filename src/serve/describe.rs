@@ -24,11 +24,12 @@ pub fn variant(entry: &Entry, ledger: &Ledger, now: Timestamp) -> ObjectVariant 
         standing: match standing {
             Standing::Alive => "alive",
             Standing::Stale { .. } => "stale",
+            Standing::Unheard => "unheard",
             Standing::Dead => "dead",
         }
         .to_owned(),
         era: format!("{:x}", head.stamp.era),
-        stamp: head.stamp.number,
+        stamp: ledger.seq(head.stamp.number),
     }
 }
 

@@ -12,21 +12,24 @@ use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 use tokio::sync::oneshot;
 
-use super::Shared;
+use super::elsewhere::{self, Sought};
 use super::failure::Failure;
 use super::inquiry::Inquiry;
 use super::judgement::{Judgement, Renewed};
-use super::look_up::Need;
+use super::look_up::{Need, Usable};
 use super::miss::stale_fallback;
 use super::pour::Pour;
 use super::question::Question;
-use super::through;
+use super::{Shared, refresh, through};
 use crate::body::request::RequestBody;
 use crate::body::response::ResponseBody;
 use crate::body::shared::{Reader, shared_body};
 use crate::cache::entry::{Entry, Head, Part};
 use crate::cache::flight::{Landing, Lead};
+use crate::cache::ledger::Ledger;
 use crate::cache::memory::Marks;
+use crate::cache::tier::Extent;
+use crate::fleet::lease::Lease;
 use crate::origin::{Answer, OriginError};
 use crate::policy::outcome::{Detail, Outcome};
 use crate::policy::range;
@@ -57,10 +60,12 @@ pub(super) struct Fill {
     judgement: Judgement,
     need: Need,
     lead: Option<Lead<Failure>>,
+    /// Keeps other nodes waiting for what comes of it.
+    lease: Option<Lease>,
 }
 
 impl Fill {
-    /// A fetch for `inquiry`. The stamp is taken here: before the origin is asked.
+    /// A fetch for `inquiry`.
     pub(super) fn new(shared: Arc<Shared>, inquiry: Arc<Inquiry>, need: Need, lead: Option<Lead<Failure>>) -> Self {
         let (stamp, requested_at) = (shared.ledger.stamp(), shared.clock.now());
         Self::begun(Judgement { shared, inquiry, stamp, requested_at }, need, lead)
@@ -68,12 +73,8 @@ impl Fill {
 
     /// A fetch that has begun already.
     pub(super) fn begun(judgement: Judgement, mut need: Need, lead: Option<Lead<Failure>>) -> Self {
-        // A purge may have come since it was looked up: what is dead lends neither its validators nor its bytes.
-        let ledger = &judgement.shared.ledger;
-        let alive = |entry: &Arc<Entry>| entry.standing(ledger) != Standing::Dead;
-        need.stored = need.stored.filter(alive);
-        need.part = need.part.filter(alive);
-        Self { judgement, need, lead }
+        forget_dead(&judgement.shared.ledger, &mut need);
+        Self { judgement, need, lead, lease: None }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -86,8 +87,17 @@ impl Fill {
 
     /// Asks, and sees it through to the end. Without `reply` it is a refresh that no client waits for.
     pub(super) async fn run(mut self, reply: Option<oneshot::Sender<Delivery>>) {
-        let mut question = Question::of(self.inquiry(), &self.need);
         let mut reply = Waiting(reply);
+        let need = self.need.clone();
+        match elsewhere::seek(self.shared(), self.inquiry(), need, self.lead.is_some()).await {
+            Sought::Found(usable) => return self.found(usable, reply),
+            Sought::Needed(need, lease) => (self.need, self.lease) = (need, lease),
+        }
+        // The fetch begins now: purges that came meanwhile are known to it.
+        self.judgement.stamp = self.shared().ledger.stamp();
+        forget_dead(&self.judgement.shared.ledger, &mut self.need);
+        self.shared().metrics.fills.inc();
+        let mut question = Question::of(self.inquiry(), &self.need);
         loop {
             let is_for_one = self.lead.is_none();
             let asked = tokio::select! {
@@ -106,6 +116,17 @@ impl Fill {
                 Ok(answer) => return self.answered(&question, answer, reply).await,
             }
         }
+    }
+
+    /// A stored response came from elsewhere: it answers as one from memory does.
+    fn found(self, usable: Usable, reply: Waiting) {
+        self.land(|| Landing::Promoted(Arc::clone(&usable.entry)));
+        usable.entry.count_hit();
+        // A refresh has nobody to tell; and what it has just found is what it was to bring.
+        if usable.refresh && reply.is_awaited() {
+            refresh::in_background(self.shared(), self.inquiry(), &usable.entry);
+        }
+        reply.send(Reply::Stored(usable.entry, usable.outcome), None);
     }
 
     /// Stores the answer to a POST that says it is what a GET would get (RFC 9110 §9.3.3), if it may be.
@@ -179,7 +200,7 @@ impl Fill {
     }
 
     /// A stored response was found good.
-    fn validated(self, entry: &Arc<Entry>, answer: &Answer, reply: Waiting) {
+    fn validated(mut self, entry: &Arc<Entry>, answer: &Answer, reply: Waiting) {
         let renewed = self.judgement.freshened(entry, &answer.headers);
         let is_stored = renewed.refusal.is_none();
         let fresh = self.keep(entry, renewed);
@@ -194,7 +215,17 @@ impl Fill {
     }
 
     /// The stored response with its new head, in the place of the old one, if it may be stored at all.
-    fn keep(&self, entry: &Arc<Entry>, renewed: Renewed) -> Arc<Entry> {
+    fn keep(&mut self, entry: &Arc<Entry>, renewed: Renewed) -> Arc<Entry> {
+        let is_stored = renewed.refusal.is_none();
+        let kept = self.replace(entry, renewed);
+        if is_stored {
+            let lease = self.lease.take();
+            elsewhere::store(self.shared(), &self.inquiry().key, &kept, Extent::Head, lease);
+        }
+        kept
+    }
+
+    fn replace(&self, entry: &Arc<Entry>, renewed: Renewed) -> Arc<Entry> {
         let Renewed { head, refusal, settled } = renewed;
         let fresh = Arc::new(Entry::new(head, entry.body.clone(), entry.part));
         let (shared, key) = (self.shared(), &self.inquiry().key);
@@ -203,6 +234,7 @@ impl Fill {
             // The response itself says so. What one request's fields forbid is no word on what is stored.
             Some(why) if reuse::lesson(fresh.head.status, why) == Lesson::Everybody => {
                 shared.memory.remove_entry(key, entry);
+                elsewhere::remove(shared, key, entry);
             }
             Some(_) => {}
         }
@@ -220,8 +252,8 @@ impl Fill {
     }
 
     /// The answer to a HEAD: never stored, but it tells of what is. RFC 9111 §4.3.5.
-    fn head(self, answer: Answer, reply: Waiting) {
-        if let Some(entry) = &self.need.stored {
+    fn head(mut self, answer: Answer, reply: Waiting) {
+        if let Some(entry) = &self.need.stored.clone() {
             let head = &entry.head;
             match validation::head_effect(head.status, &head.headers, entry.body.len(), answer.status, &answer.headers)
             {
@@ -232,7 +264,10 @@ impl Fill {
                     renewed.head.stamp = entry.head.stamp.older(renewed.head.stamp);
                     drop(self.keep(entry, renewed));
                 }
-                HeadEffect::Invalidate => self.shared().memory.remove_entry(&self.inquiry().key, entry),
+                HeadEffect::Invalidate => {
+                    self.shared().memory.remove_entry(&self.inquiry().key, entry);
+                    elsewhere::remove(self.shared(), &self.inquiry().key, entry);
+                }
             }
         }
         let why = self.need.why;
@@ -288,7 +323,7 @@ impl Fill {
     }
 
     /// Delivers a response while it arrives, and stores it when it is complete. `before` is what is there of it.
-    async fn stream(self, head: Head, part: Option<Part>, answer: Answer, before: Vec<Bytes>, reply: Waiting) {
+    async fn stream(mut self, head: Head, part: Option<Part>, answer: Answer, before: Vec<Bytes>, reply: Waiting) {
         let origin = Some((answer.address, answer.first_byte));
         let stored_before: u64 = before.iter().map(|piece| piece.len() as u64).sum();
         let length = stated_length(&answer, stored_before);
@@ -313,6 +348,7 @@ impl Fill {
             reply.send(Reply::Streaming(Arc::clone(&head), reader, outcome), origin);
         }
         drop(body);
+        let lease = self.lease.take();
         let pour = Pour {
             shared: self.shared(),
             key: &self.inquiry().key,
@@ -322,8 +358,15 @@ impl Fill {
             part,
             length,
         };
-        pour.run(writer, answer.body).await;
+        pour.run(writer, answer.body, lease).await;
     }
+}
+
+/// A purge may have come since it was looked up: what is dead lends neither its validators nor its bytes.
+fn forget_dead(ledger: &Ledger, need: &mut Need) {
+    let alive = |entry: &Arc<Entry>| entry.standing(ledger) != Standing::Dead;
+    need.stored = need.stored.take().filter(alive);
+    need.part = need.part.take().filter(alive);
 }
 
 /// How many bytes a part, or what completes one, says that there are.

@@ -1,17 +1,19 @@
 //! An unsafe method succeeded: what is stored of what it changed is invalid. RFC 9111 §4.4, RFC 9875 §3.
 
+use std::sync::Arc;
+
 use super::Shared;
 use super::inquiry::Inquiry;
 use crate::cache::ledger::Stamp;
 use crate::origin::Answer;
 use crate::policy::invalidation;
-use crate::policy::scope::{self, Scope, Severity};
+use crate::policy::scope::{self, Scope};
 use crate::policy::tag_fields;
 
 /// Invalidates what the answer to an unsafe request says has changed: all of it by one number.
 ///
 /// Gives the stamp of what comes after it; `None` where nothing is invalidated.
-pub(super) fn after(shared: &Shared, inquiry: &Inquiry, answer: &Answer) -> Option<Stamp> {
+pub(super) async fn after(shared: &Arc<Shared>, inquiry: &Inquiry, answer: &Answer) -> Option<Stamp> {
     if !invalidation::is_unsafe(&inquiry.method) {
         return None;
     }
@@ -34,5 +36,13 @@ pub(super) fn after(shared: &Shared, inquiry: &Inquiry, answer: &Answer) -> Opti
     let origin: Box<str> = scope::absolute(scheme, authority, "").into();
     let groups = tag_fields::invalidated_groups(&answer.headers);
     scopes.extend(groups.into_iter().map(|name| Scope::Group { origin: origin.clone(), name }));
-    (!scopes.is_empty()).then(|| shared.ledger.purge(&scopes, Severity::Hard, shared.clock.now()))
+    if scopes.is_empty() {
+        return None;
+    }
+    if !shared.purger.is_among_others() {
+        return Some(shared.purger.invalidate(&scopes).await);
+    }
+    // In a task of its own: the change has been made, whether or not the client stays for the answer.
+    let purger = Arc::clone(&shared.purger);
+    shared.tasks.spawn(async move { purger.invalidate(&scopes).await }).await.ok()
 }

@@ -139,7 +139,12 @@ pub(super) fn choose(
 }
 
 /// What the rule book says of one stored response that fits the request.
-fn judge(ledger: &Ledger, entry: &Arc<Entry>, asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
+pub(super) fn judge(
+    ledger: &Ledger,
+    entry: &Arc<Entry>,
+    asked: &Asked<'_>,
+    directives: Option<&RequestDirectives>,
+) -> Found {
     let standing = entry.standing(ledger);
     let freshness = &entry.head.freshness;
     let verdict = reuse::judge(freshness, standing, directives, asked.now);

@@ -9,13 +9,12 @@ use super::failure::{self, Failure};
 use super::fill::{Delivery, Fill, Reply};
 use super::inquiry::Inquiry;
 use super::judgement::Judgement;
-use super::look_up::{Found, Need};
+use super::look_up::{self, Found, Need};
 use super::{Answered, Shared, hit};
 use crate::body::response::{ResponseBody, Source};
 use crate::body::shared::SharedBody;
 use crate::cache::entry::{Entry, Head};
-use crate::cache::flight::{Landing, Lead, Seat};
-use crate::cache::ledger::Stamp;
+use crate::cache::flight::{Departure, Landing, Lead, Seat};
 use crate::origin::Answer;
 use crate::policy::conditional::Condition;
 use crate::policy::outcome::{Detail, Forward, Outcome};
@@ -33,7 +32,7 @@ pub(super) async fn ask(
     if goes_alone(inquiry, &need) {
         return Some(fetch(shared, inquiry, need, None, exchange).await);
     }
-    match shared.flights.board(&inquiry.key, shared.ledger.stamp(), may_join(shared, inquiry)) {
+    match shared.flights.board(&inquiry.key, Departure::now(&shared.ledger), may_join(shared, inquiry)) {
         Seat::Leader(lead) => lead_fetch(shared, inquiry, lead, exchange).await,
         Seat::Follower(mut follow) => {
             let landing = follow.landed().await;
@@ -46,16 +45,18 @@ pub(super) async fn ask(
     }
 }
 
-/// Which flights a request may join: no purge that is not about a tag has come since they began, and where the response
-/// is known already, it is for this request and could be stored and used now. Tags are judged once they are known.
+/// Which flights a request may join: no purge that is not about a tag has come since they began, nor could have come
+/// unheard, and where the response is known already, it is for this request and could be stored and used now. Tags are
+/// judged once they are known.
 pub(super) fn may_join<'a>(
     shared: &'a Shared,
     inquiry: &'a Inquiry,
-) -> impl FnMut(Stamp, &Landing<Failure>) -> bool + use<'a> {
+) -> impl FnMut(Departure, &Landing<Failure>) -> bool + use<'a> {
     let labels = inquiry.labels();
-    move |stamp, landing| {
-        let is_current = shared.ledger.standing(&labels, stamp) == Standing::Alive;
+    move |departure, landing| {
+        let is_current = shared.ledger.standing(&labels, departure.stamp) == Standing::Alive;
         is_current
+            && shared.ledger.is_heard_as_at(departure.moment)
             && match landing {
                 Landing::Streaming(head, _) => fits(shared, inquiry, head),
                 _ => true,
@@ -119,7 +120,6 @@ async fn fetch(
 ) -> Answered {
     let (reply, replied) = oneshot::channel();
     let outcome = need.outcome();
-    shared.metrics.fills.inc();
     shared.tasks.spawn(Fill::new(Arc::clone(shared), Arc::clone(inquiry), need, lead).run(Some(reply)));
     let Ok(delivery) = replied.await else {
         return failure::origin_failed(inquiry, &Failure::abandoned(), outcome);
@@ -184,6 +184,13 @@ async fn follower(
             let outcome = Outcome { stored: true, ttl, ..collapsed };
             Some((stored::respond(&entry, &asked, &outcome), outcome))
         }
+        // It is judged as what is found in memory, where it may not have been kept.
+        Landing::Promoted(entry) if entry.head.selecting.matches(&inquiry.headers, &entry.head.headers) => {
+            match look_up::judge(&shared.ledger, &entry, &asked, inquiry.directives().as_ref()) {
+                Found::Usable(usable) => Some(hit::respond(shared, inquiry, &usable, &asked)),
+                Found::Needed(_) => None,
+            }
+        }
         Landing::Failed(failure) => {
             Some(stale(&need).unwrap_or_else(|| failure::origin_failed(inquiry, &failure, collapsed)))
         }
@@ -192,7 +199,7 @@ async fn follower(
             None => Some(fetch(shared, inquiry, need, None, exchange).await),
         },
         Landing::Unshareable => Some(fetch(shared, inquiry, need, None, exchange).await),
-        Landing::Streaming(..) | Landing::Stored(_) | Landing::Lost | Landing::Pending => None,
+        Landing::Streaming(..) | Landing::Stored(_) | Landing::Promoted(_) | Landing::Lost | Landing::Pending => None,
     }
 }
 

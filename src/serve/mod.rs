@@ -5,13 +5,14 @@
 //! route ─┬─ deny
 //!        ├─ pass                                  never looked up
 //!        └─ look up ─┬─ usable  → respond         fresh, or stale and allowed (refreshed behind)
-//!                    └─ needed  → miss ─┬─ lead   fetch → admit → stream + store → respond
+//!                    └─ needed  → miss ─┬─ lead   second tier → fetch → admit → stream + store → respond
 //!                                       ├─ follow wait for the leader's landing
 //!                                       └─ alone  as lead, for this client only
 //! ```
 
 mod decision;
 pub mod describe;
+mod elsewhere;
 pub mod explain;
 mod failure;
 mod fill;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::decision::{Course, Decision, decide};
+pub use self::elsewhere::Elsewhere;
 use self::failure::Failure;
 use self::inquiry::{Inquiry, Way};
 pub use self::metrics::Metrics;
@@ -69,6 +71,8 @@ pub struct Shared {
     pub site: ArcSwap<Site>,
     /// Tier 1.
     pub memory: Arc<Memory>,
+    /// Tier 2, and the nodes that share it.
+    pub elsewhere: Option<Elsewhere>,
     /// The purges that are known.
     pub ledger: Arc<Ledger>,
     /// What operators have removed.

@@ -34,7 +34,7 @@ pub(super) async fn pass(
     };
     exchange.origin(answer.address, answer.first_byte);
     let outcome = Outcome { forward_status: Some(answer.status), ..outcome };
-    let changed = invalidate::after(shared, inquiry, &answer);
+    let changed = invalidate::after(shared, inquiry, &answer).await;
     // What was purged since ours began, by others, is not what a GET would get.
     if let Some(stamp) = changed
         && shared.ledger.was_spared(&inquiry.tagged_labels(&answer.headers), before, stamp.number)

@@ -9,14 +9,16 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 
-use super::Shared;
 use super::failure::Failure;
+use super::{Shared, elsewhere};
 use crate::body::BoxError;
 use crate::body::shared::Writer;
 use crate::body::stored::StoredBody;
 use crate::cache::entry::{Entry, Head, Part};
 use crate::cache::flight::Lead;
 use crate::cache::memory::{Marks, Reservation};
+use crate::cache::tier::Extent;
+use crate::fleet::lease::Lease;
 use crate::origin::OriginBody;
 use crate::policy::key::Key;
 use crate::policy::outcome::Detail;
@@ -51,12 +53,15 @@ struct WrongLength {
 
 impl Pour<'_> {
     /// Pours `body` into `writer`, and stores the response once it is complete.
-    pub(super) async fn run(&self, mut writer: Writer, mut body: OriginBody) {
+    ///
+    /// `lease`: for which other nodes wait until it is stored, or cannot be.
+    pub(super) async fn run(&self, mut writer: Writer, mut body: OriginBody, mut lease: Option<Lease>) {
         let mut reservation = self.shared.memory.reserve();
         // What a stored part contributes is held as well.
         let mut storing = self.still_fits(&mut reservation, writer.written());
         if !storing {
             self.give_up_storing(&mut writer);
+            lease = None;
         }
         let mut trailers = None;
         while let Some(frame) = self.next(&writer, &mut body).await {
@@ -75,9 +80,10 @@ impl Pour<'_> {
             if storing && !self.still_fits(&mut reservation, data.len() as u64) {
                 storing = false;
                 self.give_up_storing(&mut writer);
+                lease = None;
             }
             if storing && body.is_end_stream() {
-                return self.finish(writer, data, None, reservation);
+                return self.finish(writer, (data, None), reservation, lease);
             }
             if !storing {
                 if !writer.room().await {
@@ -88,7 +94,7 @@ impl Pour<'_> {
             writer.push(data);
         }
         if storing {
-            self.finish(writer, Bytes::new(), trailers, reservation);
+            self.finish(writer, (Bytes::new(), trailers), reservation, lease);
         } else {
             writer.finish(trailers, ());
         }
@@ -131,19 +137,25 @@ impl Pour<'_> {
     }
 
     /// Stores the response, then shows its readers the end: whoever asks again afterwards finds it.
-    fn finish(&self, mut writer: Writer, last: Bytes, trailers: Option<HeaderMap>, reservation: Reservation) {
+    fn finish(
+        &self,
+        mut writer: Writer,
+        (last, trailers): (Bytes, Option<HeaderMap>),
+        reservation: Reservation,
+        lease: Option<Lease>,
+    ) {
         let body = writer.seal(last);
         let found = body.len();
         // A part that is shorter than it says is a shorter part; a whole that is, is none.
         if let Some(stated) = self.length.filter(|stated| self.part.is_none() && found != *stated) {
             return self.fail(writer, WrongLength { found, stated });
         }
-        self.store(body);
+        self.store(body, lease);
         self.leave_board();
         writer.finish(trailers, reservation);
     }
 
-    fn store(&self, body: StoredBody) {
+    fn store(&self, body: StoredBody, lease: Option<Lease>) {
         // A purge that came while the body did: stamp and compare.
         if self.head.standing(&self.shared.ledger) == Standing::Dead {
             return;
@@ -160,7 +172,8 @@ impl Pour<'_> {
             return memory.put_part(self.key, &entry, self.shared.clock.now(), standing);
         }
         // The new response may select on other fields than the one it replaces.
-        memory.put(self.key, entry, self.replaced);
+        memory.put(self.key, Arc::clone(&entry), self.replaced);
+        elsewhere::store(self.shared, self.key, &entry, Extent::Whole, lease);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -15,6 +15,7 @@ use crate::body::response::ResponseBody;
 use crate::client::Client;
 use crate::policy::outcome::{Detail, Outcome};
 use crate::policy::treatment::Treatment;
+use crate::purge::answer;
 use crate::purge::order::{Order, Refusal};
 use crate::respond::error::{self, Problem};
 use crate::respond::head;
@@ -81,7 +82,12 @@ fn confirm(receipt: &Receipt) -> Answered {
     let outcome = Outcome::refused(Detail::Purge);
     let text = serde_json::to_string(receipt).expect("a receipt holds nothing that JSON cannot say");
     let mut response = Response::new(ResponseBody::full(text + "\n"));
+    *response.status_mut() = answer::status(receipt);
+    let is_untold = response.status() == StatusCode::SERVICE_UNAVAILABLE;
     let fields = response.headers_mut();
+    if is_untold {
+        fields.insert(RETRY_AFTER, answer::RETRY);
+    }
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     head::finish(fields, Some(0), &outcome, &Treatment::default());

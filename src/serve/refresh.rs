@@ -7,12 +7,12 @@ use super::inquiry::Inquiry;
 use super::look_up::Need;
 use super::{Shared, miss};
 use crate::cache::entry::Entry;
-use crate::cache::flight::Seat;
+use crate::cache::flight::{Departure, Seat};
 use crate::policy::outcome::{Detail, Forward};
 
 /// Starts a refresh, unless one is under way.
 pub(super) fn in_background(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, entry: &Arc<Entry>) {
-    let seat = shared.flights.board(&inquiry.key, shared.ledger.stamp(), miss::may_join(shared, inquiry));
+    let seat = shared.flights.board(&inquiry.key, Departure::now(&shared.ledger), miss::may_join(shared, inquiry));
     let Seat::Leader(lead) = seat else { return };
     // A refresh may have landed since this client's look-up.
     let stored = shared.memory.get(inquiry.key.as_bytes()).unwrap_or_default();
@@ -26,7 +26,6 @@ pub(super) fn in_background(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, entry:
         ..Need::nothing_stored()
     };
     shared.metrics.refreshes.inc();
-    shared.metrics.fills.inc();
     let inquiry = Arc::new(inquiry.for_refresh());
     shared.tasks.spawn(Fill::new(Arc::clone(shared), inquiry, need, Some(lead)).run(None));
 }

@@ -108,11 +108,12 @@ pub enum Wait {
 /// The answer to a purge that was done, or to a dry run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Receipt {
-    /// `ok` when it was done as asked, `dry-run` when nothing was changed.
+    /// `ok` when it was done as asked, `pending` when it is in force here and not everywhere yet, `dry-run` when nothing
+    /// was changed.
     pub status: Status,
     /// The purge's id.
     pub id: String,
-    /// Its number in the log; for a dry run, the last number of the log.
+    /// Its number in the log, zero while the log has not taken it; for a dry run, the last number of the log.
     pub seq: u64,
     /// Whether what it names is stale rather than gone.
     pub soft: bool,
@@ -130,6 +131,9 @@ pub struct Receipt {
 pub enum Status {
     /// It was done as asked.
     Ok,
+    /// It is in force on the node that was asked. With 202: not every node that lives has confirmed it in time. With 503:
+    /// the other nodes could not be told; that is tried until it is done.
+    Pending,
     /// Nothing was changed.
     DryRun,
 }
@@ -156,7 +160,7 @@ pub struct Nodes {
 /// One purge as `GET /purges` tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PurgeRecord {
-    /// Its number in the log.
+    /// Its number in the log; zero while the log has not taken it.
     pub seq: u64,
     /// Its id, as in its receipt.
     pub id: String,
@@ -170,7 +174,7 @@ pub struct PurgeRecord {
     pub who: String,
     /// When, as a date of RFC 3339 in UTC with milliseconds.
     pub when: String,
-    /// How many stored responses it named.
+    /// How many stored responses it named, on the node that was asked; another node counts none, and says so.
     pub matched: Matched,
     /// Who has it.
     pub nodes: Nodes,

@@ -10,6 +10,7 @@ mod commands;
 mod explaining;
 mod forwarding;
 mod lifecycle;
+mod link;
 mod memory;
 mod openapi;
 mod proxying;

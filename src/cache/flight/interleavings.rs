@@ -8,11 +8,14 @@ use crate::body::shared::shared_body;
 use crate::cache::ledger::Ledger;
 use crate::cache::sample;
 use crate::cache::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::clock::Moment;
 use crate::policy::key::KeyBuffer;
 use crate::policy::reuse::Standing;
 use crate::policy::scope::{Scope, Severity};
 use crate::policy::time::Timestamp;
 use crate::policy::treatment::KeyRules;
+
+const BEGIN: Departure = Departure { stamp: Stamp { era: 1, number: 0 }, moment: Moment::FIRST };
 
 /// Tries many random schedules, then many of those in which a few switches at the worst moments are enough. A
 /// follower that is left waiting is a deadlock, which fails.
@@ -45,11 +48,11 @@ impl Airport {
     fn request(&self, end: End) {
         // A lost leader sends its followers back; there are as many leaders as threads.
         for _ in 0..4 {
-            let may_join = |_: Stamp, landing: &Landing<()>| {
+            let may_join = |_: Departure, landing: &Landing<()>| {
                 assert!(matches!(landing, Landing::Pending | Landing::Streaming(..)), "it has landed: {landing:?}");
                 true
             };
-            match self.flights.board(&key(), Stamp::default(), may_join) {
+            match self.flights.board(&key(), BEGIN, may_join) {
                 Seat::Leader(lead) => return self.lead(&lead, end),
                 Seat::Follower(mut follow) => match block_on(follow.landed()) {
                     Landing::Pending => unreachable!("nothing has landed"),
@@ -132,7 +135,7 @@ fn nobody_joins_a_flight_that_began_before_a_purge_that_has_returned() {
         let (ledger, flights) = (Arc::new(Ledger::new()), Arc::new(Flights::<()>::new()));
         let labels = sample::labels("/", &[]);
         let is_purged = Arc::new(AtomicBool::new(false));
-        let Seat::Leader(old) = flights.board(&key(), ledger.stamp(), |_, _| true) else {
+        let Seat::Leader(old) = flights.board(&key(), Departure::now(&ledger), |_, _| true) else {
             unreachable!("nobody leads yet")
         };
         let request = || {
@@ -140,9 +143,9 @@ fn nobody_joins_a_flight_that_began_before_a_purge_that_has_returned() {
             let is_purged = Arc::clone(&is_purged);
             thread::spawn(move || {
                 let has_returned = is_purged.load(Ordering::SeqCst);
-                let stamp = ledger.stamp();
-                let may_join = |stamp, _: &_| ledger.standing(&labels, stamp) == Standing::Alive;
-                match flights.board(&key(), stamp, may_join) {
+                let may_join =
+                    |departure: Departure, _: &_| ledger.standing(&labels, departure.stamp) == Standing::Alive;
+                match flights.board(&key(), Departure::now(&ledger), may_join) {
                     Seat::Leader(lead) => lead.land(Landing::Unshareable),
                     // The old flight is the only one that is lost.
                     Seat::Follower(mut follow) => {

@@ -11,6 +11,7 @@ use super::*;
 use crate::cache::entry::Entry;
 use crate::cache::sample;
 use crate::cache::sync::atomic::AtomicBool;
+use crate::policy::reuse::Standing;
 
 const NEVER: Timestamp = Timestamp::EPOCH;
 
@@ -69,13 +70,13 @@ fn nobody_finds_alive_what_a_purge_that_has_returned_names() {
 
 #[test]
 fn nobody_finds_it_alive_while_the_ledger_folds_either() {
-    try_all(|| look_while_purging(Ledger::with_limits(Limits { scopes: 1, bytes: 1 << 20 })));
+    try_all(|| look_while_purging(Ledger::with(Limits { scopes: 1, bytes: 1 << 20 }, Hearing::alone())));
 }
 
 #[test]
 fn what_is_folded_is_never_seen_alive_in_between() {
     try_all(|| {
-        let ledger = Ledger::with_limits(Limits { scopes: 4, bytes: 1 << 20 });
+        let ledger = Ledger::with(Limits { scopes: 4, bytes: 1 << 20 }, Hearing::alone());
         let entries = [stored(&ledger, "/0", &[]), stored(&ledger, "/x", &["t"]), stored(&ledger, "/p/x", &[])];
         let prefix = Scope::Prefix("http://a.test/p/".into());
         ledger.purge(&[url(0), tag("t"), prefix], Severity::Hard, NEVER);
@@ -106,7 +107,7 @@ fn what_is_fetched_after_a_purge_is_alive() {
             thread::spawn(move || {
                 let purged = ledger.purge(&[tag(name), url(0)], Severity::Hard, NEVER);
                 let entry = stored(&ledger, "/", &[name]);
-                assert!(entry.head.stamp.number >= purged.number && ledger.acknowledges(purged));
+                assert!(entry.head.stamp.number >= purged.number && ledger.position() >= purged.number);
                 assert_eq!(entry.standing(&ledger), Standing::Alive, "fetched after the purge of {name}");
                 entry
             })
@@ -150,5 +151,24 @@ fn a_late_number_of_the_log_is_found_by_those_who_have_looked() {
         late.join().expect("it ends");
         assert_eq!(entry.standing(&ledger), Standing::Dead);
         early.join().expect("it ends");
+    });
+}
+
+#[test]
+fn no_stamp_takes_a_number_of_one_log_for_one_of_another() {
+    try_all(|| {
+        let ledger = Arc::new(Ledger::new());
+        let first = ledger.era();
+        for _ in 0..5 {
+            ledger.purge(&[tag("x")], Severity::Hard, NEVER);
+        }
+        let stamped = thread::spawn({
+            let ledger = Arc::clone(&ledger);
+            move || [ledger.stamp(), ledger.stamp()]
+        });
+        ledger.adopt(Stamp { era: first ^ 1, number: 1 });
+        ledger.apply(Stamp { era: first ^ 1, number: 2 }, &[tag("x")], Severity::Hard, NEVER).expect("followed");
+        let stamps = stamped.join().expect("it ends");
+        assert!(stamps.iter().all(|stamp| stamp.era == first || stamp.number <= 2), "{stamps:?}");
     });
 }

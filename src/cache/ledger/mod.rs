@@ -5,22 +5,26 @@
 //! outlive it, and nothing is walked, scanned or indexed.
 
 mod fold;
+mod hearing;
+mod judging;
 mod marks;
 mod prefixes;
 
-use std::ops::ControlFlow;
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use self::fold::EVERYTHING;
+use self::hearing::Hearing;
+pub use self::judging::Blame;
 use self::marks::{Mark, Marks};
 use self::prefixes::Prefixes;
 use super::sync::Mutex;
 use super::sync::atomic::{AtomicU64, Ordering};
-use crate::policy::reuse::Standing;
-use crate::policy::scope::{Labels, Scope, Severity};
+use crate::clock::{Clock, Moment};
+use crate::policy::scope::{Scope, Severity};
 use crate::policy::time::Timestamp;
 
 /// Scopes kept one by one, and the bytes that they may take. Beyond either the older half folds upwards: a ledger
@@ -32,6 +36,10 @@ struct Limits {
     scopes: usize,
     bytes: usize,
 }
+
+/// The numbers that a log of several nodes gives are multiples of this. Those between them are for purges that a node
+/// has not been able to write into the log yet: they come after all that it has heard of, and before all that is to come.
+pub const STRIDE: u64 = 1 << 11;
 
 /// A position in a log of purges. As the stamp of a response: what was known of purges when its fetch began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,23 +72,10 @@ pub struct OtherEra {
     pub theirs: u64,
 }
 
-/// The purge by which a stored response is stale or gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blame {
-    /// Its number; where purges were folded, the last of them.
-    pub number: u64,
-    /// What it names.
-    pub scope: Scope,
-    /// What it does.
-    pub severity: Severity,
-    /// Whether it stands for purges that were folded into a wider scope.
-    pub folded: bool,
-}
-
 /// The purges that this node knows.
 #[derive(Debug)]
 pub struct Ledger {
-    era: u64,
+    era: AtomicU64,
     /// The last number; published after its purge can be found.
     last: AtomicU64,
     /// Another one for each purge taken down; published last.
@@ -95,6 +90,8 @@ pub struct Ledger {
     writer: Mutex<usize>,
     limits: Limits,
     folds: AtomicU64,
+    /// Whether the log of several nodes is followed, and heard.
+    hearing: Hearing,
     /// Told of hard purges: they leave dead responses behind.
     deaths: Notify,
 }
@@ -102,12 +99,18 @@ pub struct Ledger {
 impl Ledger {
     /// An empty ledger of its own era.
     pub fn new() -> Self {
-        Self::with_limits(LIMITS)
+        Self::with(LIMITS, Hearing::alone())
     }
 
-    fn with_limits(limits: Limits) -> Self {
+    /// An empty ledger that is to follow the log of several nodes, and has heard nothing of it yet. For `max_lag` after
+    /// it was heard last, by `clock`, what is stored may be used.
+    pub fn shared(clock: Clock, max_lag: Duration) -> Self {
+        Self::with(LIMITS, Hearing::of_log(clock, max_lag))
+    }
+
+    fn with(limits: Limits, hearing: Hearing) -> Self {
         Self {
-            era: fastrand::u64(1..),
+            era: AtomicU64::new(fastrand::u64(1..)),
             last: AtomicU64::new(0),
             // Not the same in two ledgers: what one of them found alive is nothing to the other.
             revision: AtomicU64::new(fastrand::u64(1..u64::MAX / 2)),
@@ -119,18 +122,32 @@ impl Ledger {
             writer: Mutex::new(0),
             limits,
             folds: AtomicU64::new(0),
+            hearing,
             deaths: Notify::new(),
         }
     }
 
-    /// The stamp of a fetch that begins now, and the position up to which this node acknowledges the log.
+    /// The stamp of a fetch that begins now.
     pub fn stamp(&self) -> Stamp {
-        Stamp { era: self.era, number: self.position() }
+        // In this order: where another log is taken up meanwhile, the number is zero or one of the new log, never one of
+        // the old log in the name of the new one.
+        let era = self.era();
+        Stamp { era, number: self.position() }
+    }
+
+    /// The log that it follows.
+    pub fn era(&self) -> u64 {
+        self.era.load(Ordering::Acquire)
     }
 
     /// The last number known.
     pub fn position(&self) -> u64 {
         self.last.load(Ordering::Acquire)
+    }
+
+    /// What people see of a number: a log of several nodes leaves room between its own.
+    pub fn seq(&self, number: u64) -> u64 {
+        if self.hearing.is_of_log() { number / STRIDE } else { number }
     }
 
     /// Which edition of the ledger this is; never zero. A response that was found alive after this was read is alive
@@ -139,9 +156,29 @@ impl Ledger {
         self.revision.load(Ordering::Acquire)
     }
 
-    /// Whether this node knows every purge of the log up to `position`.
-    pub fn acknowledges(&self, position: Stamp) -> bool {
-        position.era == self.era && self.position() >= position.number
+    /// Whether the log was heard lately enough for what is stored to be used unasked. A node that is alone hears itself.
+    pub fn is_heard(&self) -> bool {
+        self.hearing.is_heard()
+    }
+
+    /// Whether the log is heard, or was not any more at `moment`: what began then began under the same doubt.
+    pub fn is_heard_as_at(&self, moment: Moment) -> bool {
+        self.hearing.is_heard_as_at(moment)
+    }
+
+    /// Takes down that at `moment` every purge of the log was known here.
+    pub fn hear(&self, moment: Moment) {
+        self.hearing.hear(moment);
+    }
+
+    /// How long ago every purge of the log was known here; `None`: that never was.
+    pub fn lag(&self) -> Option<Duration> {
+        self.hearing.lag()
+    }
+
+    /// The present moment, by the clock that hearing is measured with.
+    pub fn moment(&self) -> Moment {
+        self.hearing.moment()
     }
 
     /// Scopes that are kept one by one.
@@ -159,124 +196,70 @@ impl Ledger {
         self.deaths.notified().await;
     }
 
-    /// Writes a purge into the log of this node alone, and takes it down. Gives its position: what is fetched from now
+    /// Takes a purge down that only this node knows of, for good or for now. Gives its position: what is fetched from now
     /// on has it behind it. All its scopes have one number.
     pub fn purge(&self, scopes: &[Scope], severity: Severity, at: Timestamp) -> Stamp {
         let mut bytes = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = self.last.load(Ordering::Relaxed) + 1;
+        let mut number = self.last.load(Ordering::Relaxed) + 1;
+        if self.hearing.is_of_log() && number.is_multiple_of(STRIDE) {
+            // No number is left that the log will not give to another purge. An era of its own makes all that is stored
+            // stale, until the log is heard again and taken up anew.
+            self.begin(Stamp { era: fastrand::u64(1..), number });
+            number += 1;
+        }
         self.take_down(&mut bytes, scopes, Mark::of(severity, number, at));
-        Stamp { era: self.era, number }
+        Stamp { era: self.era(), number }
     }
 
-    /// Takes a purge down that was numbered elsewhere. The same one may come again, and one that comes late acts as
-    /// the others do; but [`Ledger::acknowledges`] holds only where they come in the order of their numbers.
+    /// Takes a purge down that the log has numbered. The same one may come again, and one that comes late acts as the
+    /// others do.
     ///
     /// # Errors
     ///
     /// It belongs to another log: what else that one holds is not known here.
     pub fn apply(&self, position: Stamp, scopes: &[Scope], severity: Severity, at: Timestamp) -> Result<(), OtherEra> {
-        if position.era != self.era {
-            return Err(OtherEra { ours: self.era, theirs: position.era });
-        }
+        self.take_down_from(position, scopes, Mark::of(severity, position.number, at))
+    }
+
+    /// Takes down that the log may have held purges before `position` that nobody knows any more: what was fetched
+    /// before is asked about before it is used.
+    ///
+    /// # Errors
+    ///
+    /// It belongs to another log.
+    pub fn doubt(&self, position: Stamp) -> Result<(), OtherEra> {
+        self.take_down_from(position, &[Scope::Everything], Mark::doubt(position.number))
+    }
+
+    fn take_down_from(&self, position: Stamp, scopes: &[Scope], mark: Mark) -> Result<(), OtherEra> {
         let mut bytes = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.take_down(&mut bytes, scopes, Mark::of(severity, position.number, at));
+        let ours = self.era();
+        if position.era != ours {
+            return Err(OtherEra { ours, theirs: position.era });
+        }
+        self.take_down(&mut bytes, scopes, mark);
         Ok(())
     }
 
-    /// How a response with these labels, fetched under `stamp`, stands.
-    pub fn standing(&self, labels: &Labels, stamp: Stamp) -> Standing {
-        if stamp.era != self.era {
-            // What was purged in between is not known: it must be asked about before it is used.
-            return Standing::Stale { since: Timestamp::EPOCH };
-        }
-        let mut standing = Standing::Alive;
-        let dead = self.visit(labels, |_, mark| {
-            if mark.hard > stamp.number {
-                return ControlFlow::Break(());
-            }
-            let since = if mark.doubt > stamp.number {
-                Timestamp::EPOCH
-            } else if let Some(since) = mark.softs.since(stamp.number) {
-                since
-            } else {
-                return ControlFlow::Continue(());
-            };
-            standing = match standing {
-                Standing::Stale { since: known } => Standing::Stale { since: known.min(since) },
-                _ => Standing::Stale { since },
-            };
-            ControlFlow::Continue(())
-        });
-        if dead.is_break() { Standing::Dead } else { standing }
+    /// Takes up another log at its beginning: all that is stored belongs to none that is followed any more. What was
+    /// known before stays, so the log must begin with a number that is higher than those before.
+    pub fn adopt(&self, beginning: Stamp) {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.begin(beginning);
     }
 
-    /// Whether such a response was gone before the purge `number`, as far as that is still known: for counts alone.
-    pub fn was_dead(&self, labels: &Labels, stamp: Stamp, number: u64) -> bool {
-        let is_dead = |mark: Mark| mark.hard_before(number) > stamp.number;
-        let found = self
-            .visit(labels, |_, mark| if is_dead(mark) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
-        stamp.era == self.era && found.is_break()
+    /// For the writer.
+    fn begin(&self, at: Stamp) {
+        // In this order; see `stamp`.
+        self.last.store(0, Ordering::Release);
+        self.era.store(at.era, Ordering::Release);
+        self.last.store(at.number, Ordering::Release);
+        self.revise();
     }
 
-    /// Whether no purge after `since` and before the purge `number` names such a response. One that is no longer known
-    /// was followed by one after `number` of the same scope, by which what has that number for its stamp is judged.
-    pub fn was_spared(&self, labels: &Labels, since: Stamp, number: u64) -> bool {
-        let latest = |mark: Mark| mark.hard_before(number).max(mark.softs.latest()).max(mark.doubt);
-        let is_named = |mark: Mark| latest(mark) > since.number;
-        let named = self
-            .visit(labels, |_, mark| if is_named(mark) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) });
-        since.era == self.era && named.is_continue()
-    }
-
-    /// The purge by which such a response is not alive: the last hard one, else the last soft one. With a stamp of
-    /// another era, all that this ledger does not know.
-    pub fn blame(&self, labels: &Labels, stamp: Stamp) -> Option<Blame> {
-        if stamp.era != self.era {
-            let number = self.position();
-            return Some(Blame { number, scope: Scope::Everything, severity: Severity::Soft, folded: true });
-        }
-        let mut worst: Option<Blame> = None;
-        let _ = self.visit(labels, |scope, mark| {
-            let hard = (mark.hard > stamp.number).then_some((mark.hard, Severity::Hard, false));
-            let soft = mark.softs.latest();
-            let soft = (soft > stamp.number).then_some((soft, Severity::Soft, false));
-            let doubt = (mark.doubt > stamp.number).then_some((mark.doubt, Severity::Soft, true));
-            for (number, severity, folded) in [hard, doubt, soft].into_iter().flatten() {
-                let rank = |severity, number| (severity == Severity::Hard, number);
-                if worst.as_ref().is_none_or(|known| rank(known.severity, known.number) < rank(severity, number)) {
-                    worst = Some(Blame { number, scope: scope.to_scope(), severity, folded });
-                }
-            }
-            ControlFlow::Continue(())
-        });
-        worst
-    }
-
-    /// Shows `visit` every mark that names a response with these labels, the wider scopes last: a scope is folded by
-    /// marking the wider one before it is forgotten, so whoever no longer finds it finds the wider one marked.
-    fn visit<'a>(
-        &self,
-        labels: &'a Labels,
-        mut visit: impl FnMut(Named<'a>, Mark) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let (url, authority, host) = (labels.url(), labels.authority(), labels.host());
-        let mut see =
-            |named: Named<'a>, mark: Option<Mark>| mark.map_or(ControlFlow::Continue(()), |m| visit(named, m));
-        see(Named::Url(url), self.urls.get(url.as_bytes()))?;
-        for tag in labels.tags().iter() {
-            see(Named::Tag(tag), self.tags.get(tag))?;
-        }
-        for group in labels.tags().groups() {
-            see(Named::Group(labels.origin(), group), self.groups.get(&group_name(labels.origin(), group)))?;
-        }
-        for (prefix, mark) in self.prefixes.of(url.as_bytes()) {
-            see(Named::Prefix(&url[..prefix.len()]), Some(mark))?;
-        }
-        if authority != host {
-            see(Named::Host(authority), self.hosts.get(authority.as_bytes()))?;
-        }
-        see(Named::Host(host), self.hosts.get(host.as_bytes()))?;
-        see(Named::Everything, self.hosts.get(EVERYTHING))
+    fn revise(&self) {
+        let revision = self.revision.load(Ordering::Relaxed);
+        self.revision.store(revision + 1, Ordering::Release);
     }
 
     fn take_down(&self, bytes: &mut usize, scopes: &[Scope], mark: Mark) {
@@ -297,8 +280,7 @@ impl Ledger {
         // between takes the lower number and is judged too strictly, which is the safe side.
         let last = self.last.load(Ordering::Relaxed);
         self.last.store(last.max(mark.latest()), Ordering::Release);
-        let revision = self.revision.load(Ordering::Relaxed);
-        self.revision.store(revision + 1, Ordering::Release);
+        self.revise();
         if mark.hard > 0 {
             self.deaths.notify_one();
         }
@@ -317,30 +299,6 @@ fn group_name(origin: &str, group: &[u8]) -> SmallVec<[u8; 128]> {
     name.push(0);
     name.extend_from_slice(group);
     name
-}
-
-/// A scope, borrowed from the labels that it names.
-#[derive(Debug, Clone, Copy)]
-enum Named<'a> {
-    Url(&'a str),
-    Tag(&'a [u8]),
-    Group(&'a str, &'a [u8]),
-    Prefix(&'a str),
-    Host(&'a str),
-    Everything,
-}
-
-impl Named<'_> {
-    fn to_scope(self) -> Scope {
-        match self {
-            Self::Url(url) => Scope::Url(url.into()),
-            Self::Tag(tag) => Scope::Tag(tag.into()),
-            Self::Group(origin, name) => Scope::Group { origin: origin.into(), name: name.into() },
-            Self::Prefix(prefix) => Scope::Prefix(prefix.into()),
-            Self::Host(host) => Scope::Host(host.into()),
-            Self::Everything => Scope::Everything,
-        }
-    }
 }
 
 #[cfg(all(test, feature = "interleavings"))]

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cache::sample;
+use crate::policy::reuse::Standing;
+use crate::policy::scope::Labels;
 use crate::policy::scope::Tags;
 
 const NEVER: Timestamp = Timestamp::EPOCH;
@@ -152,6 +154,7 @@ fn of_several_purges_the_hard_ones_kill_and_the_first_soft_one_counts() {
             Standing::Alive => None,
             Standing::Stale { .. } => Some(Soft),
             Standing::Dead => Some(Hard),
+            Standing::Unheard => unreachable!("this node is alone"),
         };
         assert_eq!(blame, severity, "{purges:?}: {why}");
     }
@@ -184,7 +187,6 @@ fn another_era_is_unknown_purges_stale_not_fresh_and_not_flushed() {
     assert_eq!(ledger.standing(&labels, foreign), Standing::Stale { since: NEVER });
     let blame = ledger.blame(&labels, foreign).expect("it is not alive");
     assert_eq!((blame.scope, blame.severity, blame.folded), (Scope::Everything, Severity::Soft, true));
-    assert!(!ledger.acknowledges(foreign), "nor is its log followed");
     let refused = ledger.apply(foreign, &[Scope::Everything], Severity::Hard, NEVER);
     assert_eq!(refused, Err(OtherEra { ours: ledger.stamp().era, theirs: foreign.era }));
     assert_eq!(ledger.standing(&labels, Stamp { number: 0, ..ledger.stamp() }), Standing::Alive, "it was not applied");
@@ -199,9 +201,7 @@ fn the_log_of_a_fleet_may_repeat_itself_and_come_late() {
     let apply = |number, name: &str, severity| {
         ledger.apply(position(number), &[tag(name)], severity, at(number)).expect("its own era");
     };
-    assert!(ledger.acknowledges(position(0)) && !ledger.acknowledges(position(7)));
     apply(7, "z", Severity::Hard);
-    assert!(ledger.acknowledges(position(7)) && !ledger.acknowledges(position(8)));
     assert_eq!(stored.standing(&ledger), Standing::Alive, "another tag; it remembers that");
     apply(5, "y", Severity::Soft);
     assert_eq!(ledger.position(), 7, "the position never goes back");
@@ -211,6 +211,91 @@ fn the_log_of_a_fleet_may_repeat_itself_and_come_late() {
     assert_eq!(ledger.standing(&labels, position(5)), Standing::Alive, "and concerns what it did");
     let own = ledger.purge(&[tag("x")], Severity::Hard, at(9));
     assert_eq!(own, position(8), "its own purges go on from there");
+}
+
+#[test]
+fn a_purge_that_the_log_has_no_number_for_yet_comes_before_all_that_it_will_give() {
+    let ledger = Ledger::shared(Clock::manual(at(1)), Duration::from_secs(5));
+    let labels = labels("http://a.test/", &[], &[b"x"]);
+    let position = |number| Stamp { number, ..ledger.stamp() };
+    ledger.apply(position(3 * STRIDE), &[tag("z")], Severity::Hard, NEVER).expect("its own era");
+    let before = ledger.stamp();
+    let own = ledger.purge(&[tag("x")], Severity::Hard, NEVER);
+    assert_eq!(own, position(3 * STRIDE + 1));
+    let cases = [
+        (before, Standing::Dead, "what this node fetched before"),
+        (position(2 * STRIDE), Standing::Dead, "what another node fetched, knowing less"),
+        (ledger.stamp(), Standing::Alive, "what this node fetched since"),
+        (position(4 * STRIDE), Standing::Alive, "what knows a later number of the log"),
+    ];
+    for (stamp, want, why) in cases {
+        assert_eq!(ledger.standing(&labels, stamp), want, "{why}");
+    }
+    let era = ledger.era();
+    for _ in 2..STRIDE {
+        ledger.purge(&[tag("y")], Severity::Hard, NEVER);
+    }
+    assert_eq!(ledger.era(), era, "as many as there is room for");
+    let last = ledger.stamp();
+    let own = ledger.purge(&[tag("x")], Severity::Hard, NEVER);
+    assert!(own.era != era && own == ledger.stamp(), "no number is left: an era of its own");
+    assert_eq!(ledger.standing(&labels, last), Standing::Stale { since: NEVER }, "what was stored is asked about");
+    assert_eq!(ledger.standing(&labels, own), Standing::Alive, "what is fetched from now on is not");
+}
+
+#[test]
+fn a_node_that_is_alone_gives_every_number() {
+    let ledger = Ledger::new();
+    let era = ledger.era();
+    for number in 1..=2 * STRIDE {
+        assert_eq!(ledger.purge(&[tag("y")], Severity::Hard, NEVER), Stamp { era, number });
+    }
+}
+
+#[test]
+fn what_belongs_to_no_log_that_is_followed_or_to_a_forgotten_part_of_it_is_asked_about() {
+    let ledger = Ledger::shared(Clock::manual(at(1)), Duration::from_secs(5));
+    let labels = labels("http://a.test/", &[], &[]);
+    let entry = sample::entry(labels.clone(), ledger.stamp(), bytes::Bytes::new());
+    ledger.hear(ledger.moment());
+    assert_eq!((entry.standing(&ledger), entry.standing(&ledger)), (Standing::Alive, Standing::Alive));
+    ledger.adopt(Stamp { era: 7, number: 1 });
+    assert_eq!(ledger.stamp(), Stamp { era: 7, number: 1 });
+    assert_eq!(entry.standing(&ledger), Standing::Stale { since: NEVER }, "though it was found alive before");
+    let at_number = |number| ledger.standing(&labels, Stamp { era: 7, number });
+    assert!(ledger.doubt(Stamp { era: 8, number: STRIDE }).is_err(), "another log");
+    assert_eq!(at_number(1), Standing::Alive);
+    ledger.doubt(Stamp { era: 7, number: STRIDE }).expect("the log that is followed");
+    assert_eq!((at_number(STRIDE - 1), at_number(STRIDE)), (Standing::Stale { since: NEVER }, Standing::Alive));
+    assert_eq!(ledger.position(), STRIDE, "what is fetched now has it behind it");
+}
+
+#[test]
+fn what_is_stored_may_be_used_for_so_long_after_the_log_was_heard() {
+    let clock = Clock::manual(at(100));
+    let ledger = Ledger::shared(clock.clone(), Duration::from_secs(5));
+    let entry = sample::entry(labels("http://a.test/", &[], &[b"t"]), ledger.stamp(), bytes::Bytes::new());
+    assert_eq!(entry.standing(&ledger), Standing::Unheard, "nothing was heard yet");
+    ledger.hear(Moment::from_millis(98_000));
+    let cases = [
+        (102_999, Standing::Alive, "within the lag"),
+        (103_000, Standing::Unheard, "beyond it, though nobody has run meanwhile"),
+        (102_000, Standing::Alive, "found alive, it is still looked at with the clock"),
+    ];
+    for (millis, want, why) in cases {
+        clock.set(Timestamp::from_millis(millis));
+        assert_eq!(entry.standing(&ledger), want, "{why}");
+    }
+    ledger.hear(Moment::from_millis(97_000));
+    clock.set(Timestamp::from_millis(102_999));
+    assert!(ledger.is_heard(), "what was heard before is not unheard");
+    let (before, after) = (Moment::from_millis(102_999), Moment::from_millis(103_000));
+    assert!(ledger.is_heard_as_at(before) && ledger.is_heard_as_at(after));
+    clock.set(Timestamp::from_millis(104_000));
+    assert!(!ledger.is_heard_as_at(before), "what began while it was heard");
+    assert!(ledger.is_heard_as_at(after), "what began under the same doubt");
+    ledger.purge(&[tag("t")], Severity::Hard, NEVER);
+    assert_eq!(entry.standing(&ledger), Standing::Dead, "what is known counts, heard or not");
 }
 
 #[test]
@@ -239,7 +324,7 @@ fn those_who_give_memory_back_are_told_of_hard_purges() {
 }
 
 fn small(scopes: usize, bytes: usize) -> Ledger {
-    Ledger::with_limits(Limits { scopes, bytes })
+    Ledger::with(Limits { scopes, bytes }, Hearing::alone())
 }
 
 const ROOM: usize = 1 << 30;
@@ -345,7 +430,7 @@ fn lengths_of_prefixes_are_forgotten_with_them() {
 #[test]
 fn a_million_purges_take_no_more_room_than_there_is() {
     let limits = Limits { scopes: 200, bytes: 40_000 };
-    let ledger = Ledger::with_limits(limits);
+    let ledger = Ledger::with(limits, Hearing::alone());
     let mut random = fastrand::Rng::with_seed(42);
     let tracked = labels("http://h7.test/tracked", &[b"g7"], &[b"t7"]);
     let mut last = 0;
@@ -387,6 +472,7 @@ impl Plain {
             (Standing::Dead, _) | (_, Severity::Hard) => Standing::Dead,
             (Standing::Alive, Severity::Soft) => Standing::Stale { since: *at },
             (Standing::Stale { since }, Severity::Soft) => Standing::Stale { since: since.min(*at) },
+            (Standing::Unheard, _) => unreachable!("there is no log"),
         })
     }
 
@@ -408,6 +494,7 @@ fn rank(standing: Standing) -> (u8, u64) {
         // The earlier the stale windows began, the less is left of them.
         Standing::Stale { since } => (1, u64::MAX - since.as_millis()),
         Standing::Dead => (2, 0),
+        Standing::Unheard => unreachable!("there is no log"),
     }
 }
 

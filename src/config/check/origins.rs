@@ -1,7 +1,10 @@
 //! Do the origins make sense together?
 
+use std::path::PathBuf;
+
 use super::Check;
 use crate::config::file::{Balance, Health, Origin};
+use crate::config::leaf::FilePath;
 use crate::config::located::{At, Word};
 use crate::config::settings;
 
@@ -39,10 +42,7 @@ impl Check<'_> {
         }
         let name = self.required(origin.name.as_ref(), origin, "name", r#"name = "app""#);
         let health = origin.health.as_ref().map(|health| self.health(health));
-        let ca_file = origin.ca_file.as_ref().map(|file| self.path(&file.0));
-        if let (Some(path), Some(word)) = (&ca_file, &origin.ca_file) {
-            self.ca_file(path, word.span.as_ref());
-        }
+        let ca_file = self.trusted(origin.ca_file.as_ref());
         Some(settings::Origin {
             name: name?.text.clone(),
             urls: origin.urls.iter().map(|url| url.value.clone()).collect(),
@@ -74,15 +74,18 @@ impl Check<'_> {
         })
     }
 
-    /// The file must be there and hold a certificate; whether it is a good one, TLS says.
-    fn ca_file(&mut self, path: &std::path::Path, span: Option<&crate::config::finding::Span>) {
+    /// The path of a `ca_file`. The file must be there and hold a certificate; whether it is a good one, TLS says.
+    pub(super) fn trusted(&mut self, file: Option<&Word<FilePath>>) -> Option<PathBuf> {
+        let word = file?;
+        let (path, span) = (self.path(&word.0), word.span.as_ref());
         let help = "write the path of a file of PEM certificates; a relative one begins at this file's folder";
-        match std::fs::read(path) {
+        match std::fs::read(&path) {
             Err(error) => self.error(span, format!("{} cannot be read: {error}", path.display()), help),
             Ok(bytes) if memchr::memmem::find(&bytes, b"-----BEGIN CERTIFICATE-----").is_none() => {
                 self.error(span, format!("{} holds no PEM certificate", path.display()), help);
             }
             Ok(_) => {}
         }
+        Some(path)
     }
 }

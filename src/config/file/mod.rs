@@ -179,10 +179,13 @@ impl Default for Memory {
 #[serde(default, deny_unknown_fields, expecting = "a table: [redis]")]
 #[schemars(extend("required" = ["url"]))]
 pub(crate) struct Redis {
-    /// redis://, rediss://, redis+sentinel://h1:26379,h2:26379/mymaster or redis+cluster://h1:7000,h2:7000; with
-    /// user:password@ where needed.
+    /// redis://, redis+sentinel://h1:26379,h2:26379/mymaster or redis+cluster://h1:7000,h2:7000; with rediss for
+    /// redis, over TLS; with user:password@ where needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<Word<RedisUrl>>,
+    /// PEM certificates that are trusted instead of the system's roots, for rediss.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ca_file: Option<Word<FilePath>>,
     /// The prefix of every key.
     pub(crate) namespace: Word<Namespace>,
     /// A lookup that takes longer is a miss. "1ms" to "10s".
@@ -197,6 +200,7 @@ impl Default for Redis {
     fn default() -> Self {
         Self {
             url: None,
+            ca_file: None,
             namespace: Word::default_of("larder"),
             timeout: Word::default_of("20ms"),
             max_object: Word::default_of("4MiB"),

@@ -286,30 +286,29 @@ pub(crate) struct RedisUrl;
 
 impl Leaf for RedisUrl {
     const WANTED: &'static str = r#""redis://127.0.0.1:6379/0", "rediss://…", "redis+sentinel://h1:26379,h2:26379/mymaster" or "redis+cluster://h1:7000,h2:7000""#;
-    const PATTERN: Option<&'static str> = Some(r"(redis|rediss|redis\+sentinel|redis\+cluster)://.+");
+    const PATTERN: Option<&'static str> = Some(r"rediss?(\+sentinel|\+cluster)?://.+");
 
     fn read(text: &str) -> Result<Self, Complaint> {
         let refuse = |what: &str| Err(Complaint::new(what, format!("write {}", Self::WANTED)));
         let Some((scheme, rest)) = text.split_once("://") else { return refuse("the URL of Redis has no scheme") };
         let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
         let (hosts, path) = place.split_once('/').unwrap_or((place, ""));
-        let many = match scheme {
-            "redis" | "rediss" => false,
-            "redis+sentinel" | "redis+cluster" => true,
-            _ => return refuse("the URL of Redis has a scheme that Larder does not know"),
-        };
-        if !many && hosts.contains(',') {
+        let (protocol, kind) = scheme.split_once('+').unwrap_or((scheme, ""));
+        if !matches!((protocol, kind), ("redis" | "rediss", "" | "sentinel" | "cluster")) {
+            return refuse("the URL of Redis has a scheme that Larder does not know");
+        }
+        if kind.is_empty() && hosts.contains(',') {
             return refuse("one server of Redis has one address; several are a Sentinel set-up or a cluster");
         }
         if !hosts.split(',').all(is_host_and_port) {
             return refuse("the URL of Redis names no valid host and port");
         }
-        match scheme {
-            "redis" | "rediss" if !path.is_empty() && path.parse::<u16>().is_err() => {
+        match kind {
+            "" if !path.is_empty() && path.parse::<u16>().is_err() => {
                 refuse("the path of the URL is the number of a database")
             }
-            "redis+sentinel" if path.is_empty() => refuse("the path of a Sentinel URL is the name of the master"),
-            "redis+cluster" if !path.is_empty() => refuse("a cluster has no databases: the URL has no path"),
+            "sentinel" if path.is_empty() => refuse("the path of a Sentinel URL is the name of the master"),
+            "cluster" if !path.is_empty() => refuse("a cluster has no databases: the URL has no path"),
             _ => Ok(Self),
         }
     }

@@ -24,6 +24,7 @@ pub(crate) fn lint(file: &File, settings: &Settings, findings: &mut Findings) {
         let help = r#"write access_log = "json" or "text", or leave access_log_file out"#;
         findings.warning(path.span.clone(), "access_log_file has no effect: access_log is \"off\"", help);
     }
+    redis(file, findings);
     origins::lint(file, findings);
     rules::lint(file, findings);
     shadow::lint(&file.rules, findings);
@@ -36,6 +37,16 @@ fn memory(file: &File, findings: &mut Findings) {
         let what =
             format!("max_object ({}) is larger than capacity ({})", memory.max_object.text, memory.capacity.text);
         findings.warning(span.cloned(), what, "raise memory.capacity, or lower memory.max_object");
+    }
+}
+
+fn redis(file: &File, findings: &mut Findings) {
+    let Some(redis) = &file.redis else { return };
+    if let (Some(ca_file), Some(url)) = (&redis.ca_file, &redis.url)
+        && !url.text.starts_with("rediss")
+    {
+        let what = "ca_file has no effect: the url of Redis does not begin with rediss";
+        findings.warning(ca_file.span.clone(), what, "write rediss in the url, or leave ca_file out");
     }
 }
 

@@ -83,6 +83,9 @@ fn for_need(case: &Case<'_>, need: &Need) -> Vec<String> {
         (Detail::NoCache, Some(entry)) => for_no_cache(case, entry),
         (Detail::ClientNoCache, Some(entry)) => for_client_no_cache(case, entry),
         (Detail::SoftPurged, Some(entry)) => for_soft_purged(case, entry),
+        (Detail::PurgeLogUnheard, _) => {
+            vec!["have Redis answer again: GET /stats tells what is wrong with it".to_owned()]
+        }
         (Detail::Purged, _) => {
             vec!["nothing to change: the next request stores it again, if the answer allows".to_owned()]
         }
@@ -206,7 +209,7 @@ fn for_expired(case: &Case<'_>, entry: &Entry) -> Vec<String> {
     let freshness = &entry.head.freshness;
     let age = freshness.age(case.now);
     let longer = Freshness { lifetime: age + Duration::from_secs(1), ..*freshness };
-    if entry.standing(&case.shared.ledger) != Standing::Alive {
+    if matches!(entry.standing(&case.shared.ledger), Standing::Stale { .. }) {
         return for_soft_purged(case, entry);
     }
     let mut advice = Vec::new();

@@ -124,7 +124,13 @@ fn purges(case: &Case<'_>) -> Option<String> {
     let ledger = &case.shared.ledger;
     if let Some(entry) = case.selected().next() {
         let standing = match entry.standing(ledger) {
-            Standing::Alive => return Some(format!("None since it was fetched (stamp {}).", entry.head.stamp.number)),
+            Standing::Alive => {
+                let stamp = ledger.seq(entry.head.stamp.number);
+                return Some(format!("None since it was fetched (stamp {stamp})."));
+            }
+            Standing::Unheard => {
+                return Some("None that is known since it was fetched; but the log of purges is not heard.".to_owned());
+            }
             Standing::Stale { .. } => "stale",
             Standing::Dead => "gone",
         };
@@ -151,6 +157,7 @@ fn freshness(case: &Case<'_>, entry: &Entry) -> String {
     let (age, ttl) = (freshness.age(case.now), freshness.ttl(case.now));
     let stands = match (freshness.is_fresh(case.now), entry.standing(&case.shared.ledger)) {
         (true, Standing::Alive) => format!("fresh for {ttl} s more"),
+        (true, Standing::Unheard) => format!("it would be fresh for {ttl} s more, if the log of purges were heard"),
         (true, _) => format!("it would be fresh for {ttl} s more, but for the purge"),
         (false, _) => format!("stale for {}", seconds(case.now.since(freshness.fresh_until()))),
     };
@@ -283,6 +290,10 @@ fn why(case: &Case<'_>, why: Detail) -> String {
         Detail::Expired => "the stored response is older than its lifetime".to_owned(),
         Detail::NoCache => "the stored response says no-cache".to_owned(),
         Detail::ClientNoCache => "the client asks for something fresher, and a rule honours that".to_owned(),
+        Detail::PurgeLogUnheard => {
+            "the log of purges was not heard for longer than redis.max_lag: what is stored may have been purged"
+                .to_owned()
+        }
         Detail::SoftPurged => "a soft purge made the stored response stale".to_owned(),
         Detail::Purged => "a purge removed the stored response".to_owned(),
         Detail::Partial => "only a part is stored, and more is wanted".to_owned(),

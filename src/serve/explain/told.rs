@@ -47,10 +47,11 @@ pub(super) fn last_purge(case: &Case<'_>) -> Option<PurgedBy> {
 
 fn purged_by(shared: &Shared, blame: &Blame) -> PurgedBy {
     // Invalidations have numbers of the same ledger, and no record: it is told by its number.
-    let record = shared.purger.record(blame.number);
+    let seq = shared.ledger.seq(blame.number);
+    let record = shared.purger.record(seq);
     let (who, when) = record.map(|record| (record.who, record.when)).unzip();
     PurgedBy {
-        seq: blame.number,
+        seq,
         kind: blame.scope.kind().to_owned(),
         name: blame.scope.name(),
         soft: blame.severity == Severity::Soft,

@@ -60,6 +60,7 @@ pub(super) async fn shared(origin: SocketAddr, clock: Clock) -> Arc<Shared> {
         memory,
         ledger,
         purger: Arc::new(purger),
+        elsewhere: None,
         flights: Arc::new(Flights::new()),
         clock,
         telemetry: Telemetry::silent(),

@@ -1,0 +1,115 @@
+//! How does a link fare: for operators, and for whoever waits until it is up?
+
+use tokio::sync::watch;
+
+use super::metrics::LinkMetrics;
+
+/// How a link fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Not connected yet, or on the way to another master.
+    Connecting,
+    /// Asked, and answering.
+    Up,
+    /// No connection is made, or none holds; or the cluster says that it is down.
+    Unreachable,
+    /// It takes connections, but gives no answers in time.
+    TimedOut,
+    /// It does not let us: a wrong password, or a command that its user may not give.
+    Denied,
+    /// It answers, but takes no writes: it is a replica, or cannot save.
+    ReadOnly,
+    /// It answers, but has no room for writes.
+    Full,
+    /// It reads its data from disk.
+    Loading,
+}
+
+impl State {
+    /// Every state, in order.
+    pub(super) const ALL: [Self; 8] = [
+        Self::Connecting,
+        Self::Up,
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::Denied,
+        Self::ReadOnly,
+        Self::Full,
+        Self::Loading,
+    ];
+
+    /// As metrics and logs have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Up => "up",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::Denied => "denied",
+            Self::ReadOnly => "read_only",
+            Self::Full => "full",
+            Self::Loading => "loading",
+        }
+    }
+}
+
+/// What is known of a link at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    state: State,
+    /// Whether calls are let through.
+    open: bool,
+}
+
+/// Where the state is written: by the link's task alone, so that what is written last is the last.
+#[derive(Debug)]
+pub(super) struct Board {
+    seen: watch::Sender<Seen>,
+    purpose: &'static str,
+    metrics: LinkMetrics,
+}
+
+impl Board {
+    pub(super) fn new(purpose: &'static str, metrics: LinkMetrics) -> Self {
+        metrics.show(State::Connecting, false);
+        let seen = watch::Sender::new(Seen { state: State::Connecting, open: false });
+        Self { seen, purpose, metrics }
+    }
+
+    /// Writes how it fares, and tells the log where that is another state than before.
+    pub(super) fn say(&self, state: State, open: bool, address: &str, why: &str) {
+        let new = Seen { state, open };
+        let old = self.seen.send_replace(new);
+        if old == new {
+            return;
+        }
+        self.metrics.show(state, open);
+        if old.state == state {
+            return;
+        }
+        let (link, now, before) = (self.purpose, state.as_str(), old.state.as_str());
+        match state {
+            State::Up | State::Connecting => {
+                tracing::info!(link, address, state = now, before, why, "the link to Redis changed its state");
+            }
+            _ => tracing::warn!(link, address, state = now, before, why, "the link to Redis changed its state"),
+        }
+    }
+
+    /// The link's task has ended.
+    pub(super) fn close(&self) {
+        self.seen.send_replace(Seen { state: State::Connecting, open: false });
+        self.metrics.show(State::Connecting, false);
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.seen.borrow().state
+    }
+
+    /// Waits until calls are let through.
+    pub(super) async fn open(&self) {
+        let opened = self.seen.subscribe().wait_for(|seen| seen.open).await.map(|_| ());
+        // The sender lives as long as we do.
+        debug_assert!(opened.is_ok());
+    }
+}

@@ -1,0 +1,159 @@
+//! What do other nodes have of this, or what did this one have before it was started anew; and who of them fetches it?
+//!
+//! Asked by the task of a fill, once nothing in memory will do: nobody's connection waits for Redis by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Shared;
+use super::inquiry::Inquiry;
+use super::look_up::{self, Found, Need, Usable};
+use crate::cache::entry::Entry;
+use crate::cache::tier::{Extent, Tier};
+use crate::fleet::Fleet;
+use crate::fleet::lease::{Lease, Leases, Taken};
+use crate::policy::key::Key;
+use crate::policy::outcome::{Detail, Forward};
+
+/// How long a fill waits for another node's to land before it goes by itself. Longer than most origins take; and short
+/// enough that no client gives up for it.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How soon it is looked again whether it has landed, and how seldom.
+const FIRST_PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(32);
+
+/// The second tier, and the nodes that share it.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// Where stored responses are.
+    pub tier: Arc<dyn Tier>,
+    /// The nodes: what they store is used only once they were told of all that was purged here.
+    pub fleet: Arc<Fleet>,
+    /// Which of them fetches; `None`: each one does.
+    pub leases: Option<Leases>,
+}
+
+impl Elsewhere {
+    /// Whether what other nodes stored may be used.
+    fn is_current(&self) -> bool {
+        self.fleet.is_told()
+    }
+}
+
+/// What comes of looking elsewhere.
+pub(super) enum Sought {
+    /// A stored response answers.
+    Found(Usable),
+    /// The origin must be asked, under this lease.
+    Needed(Need, Option<Lease>),
+}
+
+/// Looks elsewhere for what `need` is about. `is_for_many`: others may wait for it here, and so may other nodes.
+pub(super) async fn seek(shared: &Shared, inquiry: &Inquiry, mut need: Need, is_for_many: bool) -> Sought {
+    let Some(elsewhere) = shared.elsewhere.as_ref().filter(|_| may_be_elsewhere(&need)) else {
+        return Sought::Needed(need, None);
+    };
+    let search = Search { shared, inquiry, elsewhere };
+    if let Some(usable) = search.look(&mut need).await {
+        return Sought::Found(usable);
+    }
+    match elsewhere.leases.as_ref().filter(|_| is_for_many) {
+        Some(leases) => search.take_turns(leases, need).await,
+        None => Sought::Needed(need, None),
+    }
+}
+
+/// Whether somebody else could have what is needed: not what the client, or the response itself, says to ask about every
+/// time, nor what nobody can share.
+fn may_be_elsewhere(need: &Need) -> bool {
+    let is_always_asked = need.stored.is_some() && (need.forward == Forward::Request || need.why == Detail::NoCache);
+    !need.unshareable && !is_always_asked
+}
+
+struct Search<'a> {
+    shared: &'a Shared,
+    inquiry: &'a Inquiry,
+    elsewhere: &'a Elsewhere,
+}
+
+impl Search<'_> {
+    /// Looks into the second tier. What is there goes into memory; what cannot answer may serve to ask the origin with.
+    async fn look(&self, need: &mut Need) -> Option<Usable> {
+        let Self { shared, inquiry, elsewhere } = self;
+        if !elsewhere.is_current() {
+            return None;
+        }
+        let entry = elsewhere.tier.get(&inquiry.key, &inquiry.headers).await.ok().flatten()?;
+        // Asked again: a purge may have come while Redis answered.
+        let is_news = need.stored.as_ref().is_none_or(|stored| entry.head.is_later_than(&stored.head));
+        if !is_news || !elsewhere.is_current() {
+            return None;
+        }
+        let asked = inquiry.asked(shared.clock.now());
+        match look_up::judge(&shared.ledger, &entry, &asked, inquiry.directives().as_ref()) {
+            Found::Usable(usable) => {
+                self.promote(&entry);
+                let detail = usable.outcome.detail.or(Some(Detail::Redis));
+                Some(Usable { outcome: crate::policy::outcome::Outcome { detail, ..usable.outcome }, ..usable })
+            }
+            Found::Needed(of_entry) => {
+                if of_entry.stored.is_some() {
+                    self.promote(&entry);
+                    *need = Need { alone: need.alone, ..of_entry };
+                }
+                None
+            }
+        }
+    }
+
+    fn promote(&self, entry: &Arc<Entry>) {
+        self.shared.memory.put(&self.inquiry.key, Arc::clone(entry), None);
+    }
+
+    /// Takes the lease, or waits for what its holder brings.
+    async fn take_turns(&self, leases: &Leases, mut need: Need) -> Sought {
+        let deadline = Instant::now() + LONGEST_WAIT;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match leases.take(&self.inquiry.key).await {
+                // After winning it, look again: its last holder may have landed in between.
+                Taken::Ours(lease) => {
+                    return match self.look(&mut need).await {
+                        Some(usable) => Sought::Found(usable),
+                        None => Sought::Needed(need, Some(lease)),
+                    };
+                }
+                Taken::Unknown => return Sought::Needed(need, None),
+                Taken::Theirs if Instant::now() + pause > deadline => return Sought::Needed(need, None),
+                Taken::Theirs => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            if let Some(usable) = self.look(&mut need).await {
+                return Sought::Found(usable);
+            }
+        }
+    }
+}
+
+/// Stores a response elsewhere, too, in the background; other nodes that wait for `lease` find it there.
+pub(super) fn store(shared: &Shared, key: &Key, entry: &Arc<Entry>, extent: Extent, lease: Option<Lease>) {
+    let Some(elsewhere) = &shared.elsewhere else { return };
+    let written = elsewhere.tier.put(key, entry, extent);
+    if let Some(lease) = lease {
+        shared.tasks.spawn(async move {
+            written.await;
+            drop(lease);
+        });
+    }
+}
+
+/// Takes a response out elsewhere, too, in the background.
+pub(super) fn remove(shared: &Shared, key: &Key, entry: &Arc<Entry>) {
+    if let Some(elsewhere) = &shared.elsewhere {
+        elsewhere.tier.remove(key, entry);
+    }
+}
