@@ -53,18 +53,18 @@ impl RedisTier {
         while let Some(job) = self.queue.next(lane, stop).await {
             match &job.work {
                 Work::Write(key, entry, extent) => _ = self.write(key, entry, *extent).await.inc(),
-                Work::Remove(name, order) => self.delete(script::REMOVE, name, &[order.as_bytes()]).await,
-                Work::Discard(name, Evidence::NoHash) => self.delete(script::DISCARD, name, &[]).await,
+                Work::Remove(name, order) => self.delete(&script::REMOVE, name, &[order.as_bytes()]).await,
+                Work::Discard(name, Evidence::NoHash) => self.delete(&script::DISCARD, name, &[]).await,
                 Work::Discard(name, Evidence::Field(field, value)) => {
                     let field = field.as_bytes();
                     let arguments = value.as_deref().map_or(vec![field], |value| vec![field, value]);
-                    self.delete(script::DISCARD, name, &arguments).await;
+                    self.delete(&script::DISCARD, name, &arguments).await;
                 }
             }
         }
     }
 
-    async fn delete(&self, script: &str, name: &str, arguments: &[&[u8]]) {
+    async fn delete(&self, script: &redis::Script, name: &str, arguments: &[&[u8]]) {
         let deadline = deadline(self.settings.timeout, 0);
         if let Ok(Some(1)) = script::run(&self.links.writes, script, &[name], arguments, deadline).await {
             self.metrics.removals.inc();
@@ -139,7 +139,7 @@ impl Writing<'_> {
         arguments.extend(chunks.iter().map(|chunk| &**chunk));
         let bytes: usize = arguments.iter().map(|argument| argument.len()).sum();
         let deadline = deadline(self.tier.settings.timeout, bytes as u64);
-        script::run(&self.tier.links.writes, script::WRITE, keys, &arguments, deadline).await
+        script::run(&self.tier.links.writes, &script::WRITE, keys, &arguments, deadline).await
     }
 }
 

@@ -1,16 +1,16 @@
 //! Whatever somebody writes into Redis, is it a miss, counted and deleted?
 
-use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use tokio_util::sync::CancellationToken;
 
+use super::server::PATIENCE;
 use super::stage::{NOW, Stage, by, entry, key, with};
 use crate::cache::codec::{self, CHUNK};
 use crate::cache::redis::name;
-use crate::cache::tier::{Extent, Tier};
+use crate::cache::tier::Extent;
 use crate::policy::time::Timestamp;
 
 const NONE: &[(&str, &str)] = &[];
@@ -121,11 +121,11 @@ async fn a_good_response_that_has_taken_the_place_of_garbage_stays() {
     // The order of garbage is garbage, and no order keeps a response out that does not have the form of one.
     for order in ["", "x", &"f".repeat(57)] {
         stage.command(&["HSET", &primary("/"), "h", "garbage", "o", order]).await;
-        let slow = stage.slow();
-        assert!(slow.get(&key("/"), &HeaderMap::new()).await.unwrap().is_none());
+        let slow = stage.beside(PATIENCE);
+        assert!(slow.get("/", NONE).await.unwrap().is_none());
         stage.put("/", &good, Extent::Whole).await;
         // Only now the other node comes to delete what it found.
-        slow.run(stopped()).await;
+        slow.tier.run(stopped()).await;
         assert_eq!(stage.get("/", NONE).await.unwrap().map(|found| found.body.len()), Some(4), "{order:?}");
         stage.remove("/", &good).await;
     }
@@ -136,10 +136,10 @@ async fn a_good_response_that_has_taken_the_place_of_garbage_stays() {
     ];
     for (command, why) in garbage {
         stage.command(command).await;
-        let slow = stage.slow();
-        assert!(slow.get(&key("/"), &HeaderMap::new()).await.unwrap().is_none());
+        let slow = stage.beside(PATIENCE);
+        assert!(slow.get("/", NONE).await.unwrap().is_none());
         stage.put("/", &good, Extent::Whole).await;
-        slow.run(stopped()).await;
+        slow.tier.run(stopped()).await;
         assert!(stage.get("/", NONE).await.unwrap().is_some(), "{why}");
         stage.remove("/", &good).await;
     }
