@@ -15,7 +15,8 @@ use crate::cache::redis::{Links, RedisTier, Settings};
 use crate::cache::sample;
 use crate::cache::tier::{Extent, Tier, Unreachable};
 use crate::clock::Clock;
-use crate::link::Link;
+use crate::link::metrics::Metrics;
+use crate::link::{Link, Plan};
 use crate::policy::freshness::Freshness;
 use crate::policy::key::{Key, KeyBuffer};
 use crate::policy::time::Timestamp;
@@ -158,7 +159,11 @@ fn settings(timeout: Duration) -> Settings {
 
 /// Links that are up.
 async fn links(url: &str) -> Links {
-    let links = Links { reads: Link::new(url), writes: Link::new(url) };
+    let link = |purpose| {
+        let place = url.parse().expect("a URL of Redis");
+        Link::new(Plan::new(place, purpose), &Metrics::register(&mut Registry::default()))
+    };
+    let links = Links { reads: link("reads"), writes: link("writes") };
     for link in [&links.reads, &links.writes] {
         let (link, asked) = (link.clone(), link.clone());
         tokio::spawn(link.run(CancellationToken::new()));
