@@ -23,7 +23,7 @@ pub struct Settings {
     pub telemetry: Telemetry,
     /// `[server.tls]`; checked and carried, but not in effect in this version.
     pub tls: Option<Tls>,
-    /// `[redis]`; checked and carried, but not in effect in this version.
+    /// `[redis]`: the second tier, and other nodes.
     pub redis: Option<Redis>,
     /// `[[origins]]`, in the order of the file.
     pub origins: Vec<Origin>,

@@ -310,7 +310,6 @@ const WITHOUT_EFFECT: &[Row] = &[
     ("[purge]\nallow = []", (5, 9), "nobody may PURGE", "admin.token", "no network, no token"),
     ("[purge]\ntag_headers = [\"xkey\", \"XKey\"]", (5, 24), "twice", "take one out", "one field"),
     ("[telemetry]\naccess_log = \"off\"\naccess_log_file = \"x\"", (6, 19), "no effect", "json", "off is off"),
-    ("[redis]\nurl = \"redis://127.0.0.1:6379/0\"", (4, 1), "[redis] is not in effect yet", "memory", "later"),
     (
         "[server.tls]\nlisten = [\"0.0.0.0:8443\"]\ncertificates = [{ cert = \"a\", key = \"b\" }]",
         (4, 1),
@@ -673,7 +672,7 @@ mod shipped {
         let loaded = source.check("proxy.toml", &text, folder.path()).expect("valid");
         // All together they are more than one would write: what is not in effect yet, ca_file without TLS (twice),
         // and a default_ttl beside a ttl.
-        assert_eq!(loaded.warnings.iter().len(), 5, "{}", loaded.warnings);
+        assert_eq!(loaded.warnings.iter().len(), 4, "{}", loaded.warnings);
         let settings = loaded.settings;
         assert!(settings.redis.is_some() && settings.tls.is_some() && settings.origins[0].health.is_some());
         let defaults = from_origin(parse_origin_url("http://h").expect("a URL"));

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Fleet;
+use super::breach::{self, Breach, Place};
 use super::log::{Draft, Entry, LogError, Member, PAGE, State};
 use super::notice::Notice;
 use super::position::Position;
@@ -198,7 +199,7 @@ impl<'a> Follower<'a> {
     }
 
     /// The log does not go on where we are: holds what it has against what we know. `previous`: the id that stands before
-    /// what it has next; zero where that is its first.
+    /// what it has next; zero where that is its first. `is_read_on`: something stands behind where we are.
     ///
     /// # Errors
     ///
@@ -211,32 +212,19 @@ impl<'a> Follower<'a> {
         let highest = fleet.recent.highest().max(cursor.position);
         let first = known.first().map_or(cursor.position, |entry| entry.position.min(cursor.position));
         let stored = fleet.log.between(first, highest).await?;
-        let mut read = stored.iter().filter(|entry| entry.position <= cursor.position).peekable();
-        let lost: Vec<_> = match read.peek() {
-            // Something stands before what comes next, and it is nothing that we know: all of that was trimmed.
-            None if previous != 0 && is_read_on => return Ok(Break::Trimmed),
-            None if previous == 0 && is_all => known,
-            None => return self.give_up(cursor.era, highest).await,
-            Some(begin) => {
-                let is_lost =
-                    |entry: &Entry| entry.position > begin.position && !stored.iter().any(|other| other.id == entry.id);
-                known.into_iter().filter(is_lost).collect()
+        let at = Place { position: cursor.position, previous, is_read_on };
+        match breach::find(&known, is_all, &stored, at) {
+            Breach::Trimmed => Ok(Break::Trimmed),
+            Breach::Lost(lost) => {
+                self.add_again(lost).await?;
+                self.cursor = Some(Cursor { tail: None, ..cursor });
+                Ok(Break::Mended)
             }
-        };
-        if read.any(|entry| !fleet.recent.holds(entry.id)) || (lost.is_empty() && !is_read_on) {
-            return self.give_up(cursor.era, highest).await;
+            Breach::Unknown => {
+                fleet.log.renew(cursor.era, highest).await?;
+                Err(LogError::OtherEra)
+            }
         }
-        if lost.is_empty() {
-            return Ok(Break::Trimmed);
-        }
-        self.add_again(lost).await?;
-        self.cursor = Some(Cursor { tail: None, ..cursor });
-        Ok(Break::Mended)
-    }
-
-    async fn give_up(&self, era: u64, floor: Position) -> Result<Break, LogError> {
-        self.fleet.log.renew(era, floor).await?;
-        Err(LogError::OtherEra)
     }
 
     /// Adds what a fail-over took from the log, behind all that anybody knows. Others may do the same: each is added once.

@@ -10,11 +10,12 @@ use redis::{Script, Value};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use crate::cache::redis::name;
 use crate::link::Link;
 use crate::policy::key::Key;
 
-/// How long a lease lives after its holder was last heard of: what a dead one costs the others.
-const TERM: Duration = Duration::from_secs(2);
+/// How long a lease lives after its holder was last heard of, in milliseconds: what a dead one costs the others.
+const TERM_MILLIS: u64 = 2000;
 
 /// How often it is prolonged: twice may fail.
 const RENEWAL: Duration = Duration::from_millis(600);
@@ -26,8 +27,6 @@ pub struct Leases(Arc<Office>);
 #[derive(Debug)]
 struct Office {
     link: Link,
-    /// Names the lease of a key.
-    name: fn(&str, &Key) -> String,
     namespace: String,
     timeout: Duration,
     renew: Script,
@@ -51,25 +50,19 @@ pub enum Taken {
 pub struct Lease(#[expect(dead_code, reason = "its end is what it is for")] DropGuard);
 
 impl Leases {
-    /// Leases in this namespace, asked for over `link` within `timeout`. `name` gives the lease of a key its name.
-    pub fn new(
-        link: Link,
-        namespace: &str,
-        name: fn(&str, &Key) -> String,
-        timeout: Duration,
-        tasks: TaskTracker,
-    ) -> Self {
+    /// Leases in this namespace, asked for over `link` within `timeout`. `tasks` owns what prolongs them.
+    pub fn new(link: Link, namespace: &str, timeout: Duration, tasks: TaskTracker) -> Self {
         let renew = Script::new(include_str!("lua/renew.lua"));
-        Self(Arc::new(Office { link, name, namespace: namespace.to_owned(), timeout, renew, tasks }))
+        Self(Arc::new(Office { link, namespace: namespace.to_owned(), timeout, renew, tasks }))
     }
 
     /// Asks for the lease of `key`.
     pub async fn take(&self, key: &Key) -> Taken {
         let office = &self.0;
-        let name = (office.name)(&office.namespace, key);
+        let name = name::lease(&office.namespace, key);
         let token = format!("{:016x}", fastrand::u64(..));
         let mut command = redis::cmd("SET");
-        command.arg(&name).arg(&token).arg("NX").arg("PX").arg(TERM.as_millis() as u64);
+        command.arg(&name).arg(&token).arg("NX").arg("PX").arg(TERM_MILLIS);
         match office.link.call(&command, office.timeout).await {
             Ok(Value::Okay) => Taken::Ours(self.hold(name, token)),
             Ok(_) => Taken::Theirs,
@@ -82,9 +75,9 @@ impl Leases {
         let guard = ended.clone().drop_guard();
         self.0.tasks.spawn(async move {
             while tokio::time::timeout(RENEWAL, ended.cancelled()).await.is_err() {
-                office.prolong(&name, &token, TERM).await;
+                office.prolong(&name, &token, TERM_MILLIS).await;
             }
-            office.prolong(&name, &token, Duration::ZERO).await;
+            office.prolong(&name, &token, 0).await;
         });
         Lease(guard)
     }
@@ -92,8 +85,8 @@ impl Leases {
 
 impl Office {
     /// Nothing comes of its failing but that the lease ends by itself.
-    async fn prolong(&self, name: &str, token: &str, term: Duration) {
-        let term = term.as_millis().to_string();
+    async fn prolong(&self, name: &str, token: &str, millis: u64) {
+        let term = millis.to_string();
         let arguments = [token.as_bytes(), term.as_bytes()];
         _ = self.link.script(&self.renew, &[name], &arguments, self.timeout).await;
     }

@@ -4,6 +4,7 @@
 //! A purge is added to the log, which numbers it, and taken down from there by every node. Where the log cannot be asked
 //! it acts here all the same, and is kept until the log has it.
 
+mod breach;
 mod follow;
 pub mod lease;
 pub mod log;
@@ -163,9 +164,9 @@ impl Fleet {
         self.roll.wait(&*self.log, place, deadline).await
     }
 
-    /// Who has a purge, as was last heard: up to half a second ago.
+    /// Who has a purge, as was last heard of the others: up to half a second ago.
     pub fn acknowledged(&self, (era, position): (u64, Position)) -> Acknowledged {
-        self.roll.acknowledged(era, position)
+        Acknowledged::of(&self.members(), era, position)
     }
 
     /// Whether the log has all that was purged here. Until then what other nodes store is not to be used.
@@ -178,9 +179,15 @@ impl Fleet {
         self.outbox.len()
     }
 
-    /// The nodes that live, as was last heard.
+    /// The nodes that live, as was last heard of the others.
     pub fn members(&self) -> Vec<Member> {
-        self.roll.members()
+        let mut members = self.roll.members();
+        if let (Some(me), Some((era, position))) =
+            (members.iter_mut().find(|member| member.name == self.name), self.place())
+        {
+            (me.era, me.position) = (era, position);
+        }
+        members
     }
 
     /// Entries that the log told lately, the last first.

@@ -25,7 +25,7 @@ pub struct Acknowledged {
 }
 
 impl Acknowledged {
-    fn of(members: &[Member], era: u64, position: Position) -> Self {
+    pub(super) fn of(members: &[Member], era: u64, position: Position) -> Self {
         let (by, lagging) = members.iter().partition::<Vec<_>, _>(|member| member.acknowledges(era, position));
         let names = |members: Vec<&Member>| members.into_iter().map(|member| member.name.clone()).collect();
         let is_by_all = lagging.is_empty() && !by.is_empty();
@@ -58,11 +58,6 @@ impl Roll {
         last.as_ref().map(|(_, muster)| muster.members.clone()).unwrap_or_default()
     }
 
-    /// Who has the purge at `position`, as was last heard.
-    pub(super) fn acknowledged(&self, era: u64, position: Position) -> Acknowledged {
-        Acknowledged::of(&self.members(), era, position)
-    }
-
     /// The nodes as they are now. Of many who ask at once one does.
     async fn now(&self, log: &dyn PurgeLog) -> Result<Muster, LogError> {
         let moment = Instant::now();
@@ -88,7 +83,9 @@ impl Roll {
             let acknowledged = match tokio::time::timeout_at(deadline, self.now(log)).await {
                 Ok(Ok(muster)) => Acknowledged::of(&muster.members, era, position),
                 // A node may have joined since they were last heard of.
-                Ok(Err(_)) | Err(_) => Acknowledged { is_by_all: false, ..self.acknowledged(era, position) },
+                Ok(Err(_)) | Err(_) => {
+                    Acknowledged { is_by_all: false, ..Acknowledged::of(&self.members(), era, position) }
+                }
             };
             if acknowledged.is_by_all || Instant::now() + pause > deadline {
                 return acknowledged;

@@ -154,6 +154,11 @@ impl Link {
         self.ask(Asked::Script(script), deadline, ask).await
     }
 
+    /// What the link is for.
+    pub fn purpose(&self) -> &'static str {
+        self.0.plan.purpose
+    }
+
     /// How the link fares.
     pub fn state(&self) -> State {
         self.0.board.state()

@@ -81,7 +81,7 @@ impl<'a> Record<'a> {
             groups: list(tags.groups().map(Raw))?,
             tags: list(tags.others().map(Raw))?,
             era: head.stamp.era,
-            number: head.stamp.number,
+            number: head.stamp.of_log().number,
             length: body.length(),
             digest: body.digest(),
             checksums: list(body.checksums().iter().copied())?,

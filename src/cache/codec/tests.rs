@@ -366,7 +366,8 @@ fn entries() -> impl Strategy<Value = (Key, Entry)> {
             received_at: freshness.born,
             fetch_cost: freshness.stale_if_error,
             labels: Labels::new("http", "a.test", &target, tags),
-            stamp: Stamp { era, number },
+            // As a log of several nodes numbers them.
+            stamp: Stamp { era, number }.of_log(),
         };
         let body = StoredBody::from_pieces(pieces.into_iter().map(Bytes::from).collect());
         (key(&target), Entry::new(head, body, None))

@@ -51,6 +51,13 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// The same as other nodes can judge it: without the purges that are known to one node alone, whose numbers mean
+    /// something else to each.
+    #[must_use]
+    pub fn of_log(self) -> Self {
+        Self { number: self.number - self.number % STRIDE, ..self }
+    }
+
     /// The stamp of what is made of two fetches: only what the older one knew is known to be in both.
     #[must_use]
     pub fn older(self, other: Self) -> Self {

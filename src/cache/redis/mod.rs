@@ -9,7 +9,7 @@
 
 mod look_up;
 mod metrics;
-mod name;
+pub mod name;
 mod oddity;
 mod queue;
 mod script;

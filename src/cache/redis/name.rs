@@ -18,6 +18,11 @@ pub(super) fn primary(namespace: &str, key: &Key) -> String {
     format!("{{{namespace}:o:{}}}", hex_digest(|context| context.update(key.as_bytes())))
 }
 
+/// The name of the lease under which one node fetches what is stored under `key`, for all of them.
+pub fn lease(namespace: &str, key: &Key) -> String {
+    primary(namespace, key) + ":lease"
+}
+
 /// The name of the variant that these fields and values select, below the primary one.
 pub(super) fn variant(primary: &str, selecting: &Selecting) -> String {
     // `Vary: a, b` and `Vary: b, a` select the same.

@@ -105,7 +105,7 @@ return redis.call('UNLINK', KEYS[1])
 /// When a response was stored, as the scripts compare it: era, number, moment of receipt. It is later as
 /// [`Head::is_later_than`] says: of one era by number and moment, of two by the moment alone.
 pub(super) fn order(head: &Head) -> String {
-    format!("{:016x}{:020}{:020}", head.stamp.era, head.stamp.number, head.received_at.as_millis())
+    format!("{:016x}{:020}{:020}", head.stamp.era, head.stamp.of_log().number, head.received_at.as_millis())
 }
 
 /// Runs a script. `None`: it gave no number.

@@ -172,7 +172,6 @@ impl Check<'_> {
 
     fn redis(&mut self) -> Option<settings::Redis> {
         let redis = self.reading.file.redis.as_ref()?;
-        self.not_in_effect(redis.span.as_ref(), "[redis]", "leave the table out; this node caches in memory only");
         let ca_file = self.trusted(redis.ca_file.as_ref());
         let url = self.required(redis.url.as_ref(), redis, "url", r#"url = "redis://127.0.0.1:6379/0""#)?;
         Some(settings::Redis {

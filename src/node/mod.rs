@@ -1,5 +1,7 @@
 //! How are the rooms joined into a running node, and how is it wound up?
 
+mod others;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::others::Others;
 use crate::accept::listener::{self, BindError};
 use crate::accept::{Door, Handler};
 use crate::admin::{self, Office, Readiness};
@@ -25,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::reload::{Trigger, Watcher};
 use crate::config::settings::{AccessLog, Server, Settings};
 use crate::config::{Loaded, Source, needs_restart};
+use crate::link::place::PlaceError;
 use crate::origin::{self, Context, Origins, StartError};
 use crate::policy::route::Rules;
 use crate::purge::Purger;
@@ -50,13 +54,16 @@ pub enum RunError {
     /// The origins cannot be set up.
     #[error(transparent)]
     Origins(#[from] StartError),
+    /// `redis.url` cannot be read.
+    #[error("redis.url cannot be used")]
+    Redis(#[from] PlaceError),
 }
 
 impl RunError {
     /// What the process ends with: 2 where the configuration is at fault, 1 where the machine is.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Origins(_) => 2,
+            Self::Origins(_) | Self::Redis(_) => 2,
             Self::Listen(_) | Self::AccessLog(_) | Self::Signals(_) => 1,
         }
     }
@@ -127,6 +134,8 @@ struct Node {
     door: Door<Serve>,
     server: Arc<ArcSwap<Server>>,
     settings: Arc<ArcSwap<Settings>>,
+    /// What joins it to other nodes.
+    others: Option<Arc<Others>>,
 }
 
 impl Node {
@@ -146,17 +155,28 @@ impl Node {
             max_object: settings.memory.max_object,
             max_variants: settings.memory.max_variants,
         }));
-        let ledger = Arc::new(Ledger::new());
+        let name = node_name();
+        let (others, ledger) = match &settings.redis {
+            Some(redis) => {
+                let others = Others::join(redis, &name, &clock, registry)?;
+                let ledger = Arc::clone(&others.ledger);
+                (Some(Arc::new(others)), ledger)
+            }
+            None => (None, Arc::new(Ledger::new())),
+        };
         let sweep = Sweep::register(Arc::clone(&ledger), Arc::clone(&memory), registry);
         tasks.spawn(sweep.run(origins.stop.clone()));
-        let purger = Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), node_name());
+        let mut purger = Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), name);
+        if let Some(others) = &others {
+            purger = purger.among(Arc::clone(&others.fleet), others.timeout);
+        }
         purger.register(registry);
         let shared = Arc::new(Shared {
             site: ArcSwap::from_pointee(site),
             memory,
             ledger,
             purger: Arc::new(purger),
-            elsewhere: None,
+            elsewhere: others.as_ref().map(|others| others.elsewhere()),
             flights: Arc::new(Flights::new()),
             clock,
             telemetry: Arc::clone(&telemetry),
@@ -169,7 +189,10 @@ impl Node {
         let serve = Serve::new(Arc::clone(&shared));
         let door = Door::new(serve, Arc::clone(&server), telemetry, stop.clone());
         let settings = Arc::new(ArcSwap::from_pointee(settings));
-        Ok(Self { shared, origins, door, server, settings })
+        if let Some(others) = &others {
+            others.heard().await;
+        }
+        Ok(Self { shared, origins, door, server, settings, others })
     }
 
     /// Takes changes of the configuration over until watching ends.
@@ -226,6 +249,9 @@ impl Node {
         self.shared.tasks.close();
         if tokio::time::timeout(LAST_FILLS, self.shared.tasks.wait()).await.is_err() {
             tracing::debug!(fills = self.shared.tasks.len(), "what is still being fetched is given up");
+        }
+        if let Some(others) = &self.others {
+            others.leave().await;
         }
         self.shared.telemetry.close();
     }

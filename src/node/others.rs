@@ -1,0 +1,142 @@
+//! How is a node joined to others, over Redis?
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cache::ledger::Ledger;
+use crate::cache::redis::{self, RedisTier};
+use crate::clock::Clock;
+use crate::config::settings::Redis;
+use crate::fleet::Fleet;
+use crate::fleet::lease::Leases;
+use crate::fleet::redis_log::{self, RedisLog};
+use crate::link::metrics::Metrics;
+use crate::link::place::{Place, PlaceError};
+use crate::link::state::State;
+use crate::link::{Link, Plan};
+use crate::serve::Elsewhere;
+
+/// How long the start waits until the log of purges was heard. With a Redis that answers that takes milliseconds, and what
+/// it stores is hit from the first request on; without one, nobody is kept waiting.
+const FIRST_HEARING: Duration = Duration::from_secs(1);
+
+/// How long the end waits for what is still to be written, and for taking leave.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long Redis is given for its connections' own questions, at least.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The longest call of each link: that of the log waits for entries for half a second; a large body takes its time.
+const LONGEST_READING: Duration = Duration::from_secs(2);
+const LONGEST_WRITING: Duration = Duration::from_mins(1);
+
+/// What joins a node to others.
+#[derive(Debug)]
+pub(super) struct Others {
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) ledger: Arc<Ledger>,
+    /// `redis.timeout`.
+    pub(super) timeout: Duration,
+    tier: Arc<RedisTier>,
+    leases: Leases,
+    links: [Link; 4],
+    /// Ends what writes and follows; the links stay up until that is done.
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    unlink: CancellationToken,
+    linked: TaskTracker,
+}
+
+impl Others {
+    /// Joins the nodes that share this Redis; nothing waits for it.
+    pub(super) fn join(
+        settings: &Redis,
+        name: &str,
+        clock: &Clock,
+        registry: &mut Registry,
+    ) -> Result<Self, PlaceError> {
+        let place: Place = settings.url.parse()?;
+        let metrics = Metrics::register(registry);
+        let link = |purpose, longest| {
+            let plan = Plan {
+                ca_file: settings.ca_file.clone(),
+                patience: settings.timeout.max(PATIENCE),
+                longest: settings.timeout.max(longest),
+                ..Plan::new(place.clone(), purpose)
+            };
+            Link::new(plan, &metrics)
+        };
+        let links = [
+            link("reads", LONGEST_READING),
+            link("writes", LONGEST_WRITING),
+            link("log", LONGEST_READING),
+            link("fleet", LONGEST_READING),
+        ];
+        let [reads, writes, follows, asks] = links.clone();
+        let of_tier = redis::Settings {
+            namespace: settings.namespace.clone(),
+            timeout: settings.timeout,
+            max_object: settings.max_object,
+        };
+        let tier = Arc::new(RedisTier::register(redis::Links { reads, writes }, of_tier, clock.clone(), registry));
+        let ledger = Arc::new(Ledger::shared(clock.clone(), settings.max_lag));
+        // A node lives a little longer than what it stores may be used without word of the log, whatever the clocks do:
+        // who is no longer waited for uses nothing.
+        let lease = settings.max_lag + settings.max_lag / 10;
+        let log = RedisLog::new(&settings.namespace, redis_log::Links { follows, asks: asks.clone() }, lease);
+        let fleet = Fleet::new(name.to_owned(), Arc::new(log), Arc::clone(&ledger), clock.clone(), settings.max_lag);
+        fleet.register(registry);
+        let tasks = TaskTracker::new();
+        let leases = Leases::new(asks, &settings.namespace, settings.timeout, tasks.clone());
+        let (stop, unlink, linked) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        for link in links.clone() {
+            linked.spawn(link.run(unlink.clone()));
+        }
+        let (follower, linked_up, until) = (Arc::clone(&fleet), links[2].clone(), stop.clone());
+        tasks.spawn(async move {
+            // Where Redis cannot be reached, its links say so; nothing more is to be said of the log.
+            until.run_until_cancelled(linked_up.up()).await;
+            follower.run(until).await;
+        });
+        let (tier_writes, until) = (Arc::clone(&tier), stop.clone());
+        tasks.spawn(async move { tier_writes.run(until).await });
+        Ok(Self { fleet, ledger, timeout: settings.timeout, tier, leases, links, stop, tasks, unlink, linked })
+    }
+
+    /// What requests see of it.
+    pub(super) fn elsewhere(&self) -> Elsewhere {
+        let tier = Arc::clone(&self.tier);
+        Elsewhere { tier, fleet: Arc::clone(&self.fleet), leases: Some(self.leases.clone()) }
+    }
+
+    /// Waits until the log of purges was heard, as long as that is worth it.
+    pub(super) async fn heard(&self) {
+        if tokio::time::timeout(FIRST_HEARING, self.fleet.heard()).await.is_err() {
+            tracing::warn!(
+                "the log of purges was not heard yet: until it is, what Redis has stored is revalidated before it is used"
+            );
+        }
+    }
+
+    /// Each connection's purpose, and how it fares.
+    pub(super) fn states(&self) -> [(&'static str, State); 4] {
+        self.links.each_ref().map(|link| (link.purpose(), link.state()))
+    }
+
+    /// Writes what is left, takes leave of the others, and hangs up.
+    pub(super) async fn leave(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(FAREWELL, self.tasks.wait()).await.is_err() {
+            tracing::debug!("Redis did not answer in time for a farewell");
+        }
+        self.unlink.cancel();
+        self.linked.close();
+        // Nothing is left to be said: that takes no time.
+        _ = tokio::time::timeout(FAREWELL, self.linked.wait()).await;
+    }
+}
