@@ -663,7 +663,7 @@ mod shipped {
     #[test]
     fn the_file_of_the_example_fleet_is_sound() {
         let text = include_str!("../../deploy/proxy.toml");
-        let environment = Environment::of([("LARDER_TOKEN", "t")]);
+        let environment = Environment::from([("LARDER_TOKEN", "t")]);
         let source = Source { environment, ..Source::default() };
         let loaded = source.check("deploy/proxy.toml", text, Path::new("/nowhere")).expect("valid");
         assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);

@@ -12,7 +12,7 @@ const VERSION: u8 = 1;
 const PAYLOAD: usize = 1 + size_of::<u64>();
 
 /// Bytes of a record at most. Heads have some kilobytes; without a limit, one would be decoded whatever its size.
-pub(super) const MAX_RECORD: usize = 1024 * 1024;
+pub const MAX_RECORD: usize = 1024 * 1024;
 
 /// What a record is. The checksum depends on it: one kind never passes for the other.
 #[derive(Debug, Clone, Copy)]

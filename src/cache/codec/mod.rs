@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::HeaderName;
 
 use self::envelope::Kind;
+pub use self::envelope::MAX_RECORD;
 pub use self::flaw::{Flaw, Unfit};
 use self::outline::Outline;
 pub use self::outline::{CHUNK, Digest};

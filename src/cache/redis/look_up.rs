@@ -138,7 +138,9 @@ impl LookUp<'_> {
         }
         match self.link.call(&command, left).await {
             Ok(Value::Array(values)) if values.len() == fields.len() => values.into_iter().map(bulk).collect(),
-            answer if error_code(&answer) == Some("WRONGTYPE") => Err(odd(name, Oddity::WrongType, Evidence::NoHash)),
+            Err(LinkError::Refused(error)) if error.code() == Some("WRONGTYPE") => {
+                Err(odd(name, Oddity::WrongType, Evidence::NoHash))
+            }
             // An answer of another form is none of Redis.
             Ok(_) | Err(_) => Err(Trouble::Unreachable),
         }
@@ -150,15 +152,6 @@ fn found(name: &str, head: Option<Vec<u8>>, chunk: Option<Vec<u8>>) -> Result<Op
         (Some(head), chunk) => Ok(Some(Found { name: name.to_owned(), head, chunk })),
         (None, Some(_)) => Err(odd(name, Oddity::Headless, Evidence::Field("h", None))),
         (None, None) => Ok(None),
-    }
-}
-
-/// The code of an error that Redis gave, as an answer or in place of one.
-fn error_code(answer: &Result<Value, LinkError>) -> Option<&str> {
-    match answer {
-        Ok(Value::ServerError(error)) => Some(error.code()),
-        Err(LinkError::Refused(error)) => error.code(),
-        Ok(_) | Err(_) => None,
     }
 }
 

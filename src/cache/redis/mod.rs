@@ -26,6 +26,7 @@ use self::look_up::{LookUp, Trouble};
 use self::metrics::Metrics;
 use self::oddity::Oddity;
 use self::queue::{Queue, Work};
+use super::codec;
 use super::entry::Entry;
 use super::tier::{Extent, Pending, Tier, Unreachable};
 use crate::clock::Clock;
@@ -42,6 +43,14 @@ pub struct Settings {
     pub timeout: Duration,
     /// Bytes of a body at most, written or read.
     pub max_object: u64,
+}
+
+impl Settings {
+    /// The longest deadline that the link for writes has to expect: that of the largest body.
+    pub fn longest_write(&self) -> Duration {
+        // Its head comes on top, and the bytes around them.
+        write::deadline(self.timeout, self.max_object.saturating_add(codec::MAX_RECORD as u64 * 2))
+    }
 }
 
 /// The ways to Redis. Two, so that no look-up waits behind a large body that is being written.

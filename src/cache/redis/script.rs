@@ -3,12 +3,16 @@
 //! A hash in Redis has these fields: `h` the head record, `d` the digest of the body, `0`, `1` … its chunks, `v` the names
 //! of the selecting fields, `o` when it was stored, as [`order`] writes it.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use redis::{Cmd, Value};
+use redis::{Script, Value};
 
 use crate::cache::entry::Head;
 use crate::link::{Link, LinkError};
+
+/// A script, with its hash once it is needed.
+pub(super) type Code = LazyLock<Script>;
 
 /// Both scripts that compare orders begin so. Equal width makes the order of the texts the order of the numbers, which
 /// Lua could not hold: beyond 2^53 it rounds. What another type than a hash, or an order of another form, stands for is
@@ -36,8 +40,9 @@ end
 ///
 /// Keys: the name of its hash; where request fields select it, the primary name. Arguments: its order, the milliseconds
 /// to keep it, the digest of its body, the names of its selecting fields, its head, `head` or `whole`, its chunks.
-pub(super) const WRITE: &str = comparing!(
-    "
+pub(super) static WRITE: Code = Code::new(|| {
+    Script::new(comparing!(
+        "
 local name, primary = KEYS[1], KEYS[2]
 local order, ttl, digest, names, head, extent = unpack(ARGV, 1, 6)
 if is_later(name, order) then return 2 end
@@ -62,7 +67,8 @@ end
 redis.call('PEXPIRE', name, ttl)
 return 1
 "
-);
+    ))
+});
 
 /// [`WRITE`] wrote nothing: the head's body is not there.
 pub(super) const BODY_GONE: i64 = 0;
@@ -74,21 +80,27 @@ pub(super) const WRITTEN: i64 = 1;
 pub(super) const LATE: i64 = 2;
 
 /// Deletes a response unless it is later than this order.
-pub(super) const REMOVE: &str = comparing!(
-    "
+pub(super) static REMOVE: Code = Code::new(|| {
+    Script::new(comparing!(
+        "
 if not stored(KEYS[1], 'h') or is_later(KEYS[1], ARGV[1]) then return 0 end
 return redis.call('UNLINK', KEYS[1])
 "
-);
+    ))
+});
 
 /// Deletes a hash of which this field has this value, or, without a value, which does not have it; without a field, what
 /// is no hash.
-pub(super) const DISCARD: &str = "
+pub(super) static DISCARD: Code = Code::new(|| {
+    Script::new(
+        "
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind == 'none' or (kind == 'hash') ~= (ARGV[1] ~= nil) then return 0 end
 if kind == 'hash' and redis.call('HGET', KEYS[1], ARGV[1]) ~= (ARGV[2] or false) then return 0 end
 return redis.call('UNLINK', KEYS[1])
-";
+",
+    )
+});
 
 /// When a response was stored, as the scripts compare it: era, number, moment of receipt. It is later as
 /// [`Head::is_later_than`] says: of one era by number and moment, of two by the moment alone.
@@ -99,18 +111,12 @@ pub(super) fn order(head: &Head) -> String {
 /// Runs a script. `None`: it gave no number.
 pub(super) async fn run(
     link: &Link,
-    script: &str,
+    script: &Script,
     keys: &[&str],
     arguments: &[&[u8]],
     deadline: Duration,
 ) -> Result<Option<i64>, LinkError> {
-    let size = arguments.iter().map(|argument| argument.len()).sum::<usize>() + script.len() + 256;
-    let mut command = Cmd::with_capacity(3 + keys.len() + arguments.len(), size);
-    command.arg("EVAL").arg(script).arg(keys.len()).arg(keys);
-    for argument in arguments {
-        command.arg(*argument);
-    }
-    let answer = link.call(&command, deadline).await?;
+    let answer = link.script(script, keys, arguments, deadline).await?;
     Ok(if let Value::Int(number) = answer { Some(number) } else { None })
 }
 

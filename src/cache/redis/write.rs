@@ -53,19 +53,19 @@ impl RedisTier {
         while let Some(job) = self.queue.next(lane, stop).await {
             match &job.work {
                 Work::Write(key, entry, extent) => _ = self.write(key, entry, *extent).await.inc(),
-                Work::Remove(name, order) => self.delete(script::REMOVE, name, &[order.as_bytes()]).await,
-                Work::Discard(name, Evidence::NoHash) => self.delete(script::DISCARD, name, &[]).await,
+                Work::Remove(name, order) => self.delete(&script::REMOVE, name, &[order.as_bytes()]).await,
+                Work::Discard(name, Evidence::NoHash) => self.delete(&script::DISCARD, name, &[]).await,
                 Work::Discard(name, Evidence::Field(field, value)) => {
                     let field = field.as_bytes();
                     let arguments = value.as_deref().map_or(vec![field], |value| vec![field, value]);
-                    self.delete(script::DISCARD, name, &arguments).await;
+                    self.delete(&script::DISCARD, name, &arguments).await;
                 }
             }
         }
     }
 
-    async fn delete(&self, script: &str, name: &str, arguments: &[&[u8]]) {
-        let deadline = self.write_deadline(0);
+    async fn delete(&self, script: &redis::Script, name: &str, arguments: &[&[u8]]) {
+        let deadline = deadline(self.settings.timeout, 0);
         if let Ok(Some(1)) = script::run(&self.links.writes, script, &[name], arguments, deadline).await {
             self.metrics.removals.inc();
         }
@@ -96,11 +96,11 @@ impl RedisTier {
             Ok(_) | Err(_) => &writes.failed,
         }
     }
+}
 
-    /// The time for a write of so many bytes.
-    fn write_deadline(&self, bytes: u64) -> Duration {
-        TO_WRITE.max(self.settings.timeout) + Duration::from_millis(bytes * 1000 / LEAST_RATE)
-    }
+/// The time for a write of so many bytes.
+pub(super) fn deadline(timeout: Duration, bytes: u64) -> Duration {
+    TO_WRITE.max(timeout) + Duration::from_millis(bytes.saturating_mul(1000) / LEAST_RATE)
 }
 
 /// A response on its way into Redis.
@@ -138,8 +138,8 @@ impl Writing<'_> {
             vec![order.as_bytes(), keep.as_bytes(), &encoded.digest, &names, &encoded.head, extent.as_bytes()];
         arguments.extend(chunks.iter().map(|chunk| &**chunk));
         let bytes: usize = arguments.iter().map(|argument| argument.len()).sum();
-        let deadline = self.tier.write_deadline(bytes as u64);
-        script::run(&self.tier.links.writes, script::WRITE, keys, &arguments, deadline).await
+        let deadline = deadline(self.tier.settings.timeout, bytes as u64);
+        script::run(&self.tier.links.writes, &script::WRITE, keys, &arguments, deadline).await
     }
 }
 

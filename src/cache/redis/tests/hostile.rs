@@ -4,7 +4,9 @@ use http::header::ACCEPT_LANGUAGE;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use tokio_util::sync::CancellationToken;
 
+use super::server::PATIENCE;
 use super::stage::{NOW, Stage, by, entry, key, with};
 use crate::cache::codec::{self, CHUNK};
 use crate::cache::redis::name;
@@ -119,14 +121,35 @@ async fn a_good_response_that_has_taken_the_place_of_garbage_stays() {
     // The order of garbage is garbage, and no order keeps a response out that does not have the form of one.
     for order in ["", "x", &"f".repeat(57)] {
         stage.command(&["HSET", &primary("/"), "h", "garbage", "o", order]).await;
-        let found_odd = stage.get("/", NONE);
-        let put = stage.put("/", &good, Extent::Whole);
-        let (found, ()) = tokio::join!(found_odd, put);
-        assert!(found.unwrap().is_none_or(|found| found.body.len() == 4));
-        stage.idle_again().await;
-        assert_eq!(stage.get("/", NONE).await.unwrap().map(|found| found.body.len()), Some(4));
+        let slow = stage.beside(PATIENCE);
+        assert!(slow.get("/", NONE).await.unwrap().is_none());
+        stage.put("/", &good, Extent::Whole).await;
+        // Only now the other node comes to delete what it found.
+        slow.tier.run(stopped()).await;
+        assert_eq!(stage.get("/", NONE).await.unwrap().map(|found| found.body.len()), Some(4), "{order:?}");
         stage.remove("/", &good).await;
     }
+    let garbage: [(&[&str], &str); 3] = [
+        (&["SET", &primary("/"), "x"], "a string"),
+        (&["HSET", &primary("/"), "0", "x"], "a body alone"),
+        (&["HSET", &primary("/"), "v", "x"], "no names"),
+    ];
+    for (command, why) in garbage {
+        stage.command(command).await;
+        let slow = stage.beside(PATIENCE);
+        assert!(slow.get("/", NONE).await.unwrap().is_none());
+        stage.put("/", &good, Extent::Whole).await;
+        slow.tier.run(stopped()).await;
+        assert!(stage.get("/", NONE).await.unwrap().is_some(), "{why}");
+        stage.remove("/", &good).await;
+    }
+}
+
+/// A stop that has been given.
+fn stopped() -> CancellationToken {
+    let stop = CancellationToken::new();
+    stop.cancel();
+    stop
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prometheus_client::registry::Registry;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::server::{PATIENCE, Server};
 use crate::cache::entry::Entry;
@@ -15,8 +15,7 @@ use crate::cache::redis::{Links, RedisTier, Settings};
 use crate::cache::sample;
 use crate::cache::tier::{Extent, Tier, Unreachable};
 use crate::clock::Clock;
-use crate::link::metrics::Metrics;
-use crate::link::{Link, Plan};
+use crate::link::{self, Link};
 use crate::policy::freshness::Freshness;
 use crate::policy::key::{Key, KeyBuffer};
 use crate::policy::time::Timestamp;
@@ -28,9 +27,8 @@ pub(super) const NOW: Timestamp = Timestamp::from_millis(1_782_907_200_000);
 
 pub(super) struct Stage {
     pub(super) tier: Arc<RedisTier>,
-    pub(super) server: Server,
+    pub(super) server: Arc<Server>,
     registry: Registry,
-    _stop: DropGuard,
 }
 
 impl Stage {
@@ -43,34 +41,35 @@ impl Stage {
 
     /// A tier that writes nothing yet.
     pub(super) async fn idle(server: Server) -> Self {
-        let links = links(&server.url()).await;
-        Self::of(server, links)
+        let links = links(&server.url());
+        come_up(&links).await;
+        Self::of(Arc::new(server), links, PATIENCE)
     }
 
     /// A tier whose links are not up.
     pub(super) fn unconnected(server: Server) -> Self {
-        let link = || Link::new(&server.url());
-        let links = Links { reads: link(), writes: link() };
-        let stage = Self::of(server, links);
+        let links = links(&server.url());
+        let stage = Self::of(Arc::new(server), links, PATIENCE);
         stage.work();
         stage
     }
 
-    fn of(server: Server, links: Links) -> Self {
+    fn of(server: Arc<Server>, links: Links, timeout: Duration) -> Self {
         let mut registry = Registry::default();
-        let tier = RedisTier::register(links, settings(PATIENCE), Clock::manual(NOW), &mut registry);
-        Self { tier: Arc::new(tier), server, registry, _stop: CancellationToken::new().drop_guard() }
+        let tier = RedisTier::register(links, settings(timeout), Clock::manual(NOW), &mut registry);
+        Self { tier: Arc::new(tier), server, registry }
     }
 
-    fn work(&self) {
+    /// Writes from now on.
+    pub(super) fn work(&self) {
         // It ends with the test's run-time.
         let tier = Arc::clone(&self.tier);
         tokio::spawn(async move { tier.run(CancellationToken::new()).await });
     }
 
-    /// Another tier before the same server, over the same links, that waits for so long.
-    pub(super) fn impatient(&self, timeout: Duration) -> RedisTier {
-        RedisTier::register(self.tier.links.clone(), settings(timeout), Clock::manual(NOW), &mut Registry::default())
+    /// Another node's tier before the same server, that waits for so long. It writes nothing yet.
+    pub(super) fn beside(&self, timeout: Duration) -> Self {
+        Self::of(Arc::clone(&self.server), self.tier.links.clone(), timeout)
     }
 
     pub(super) async fn get(&self, target: &str, request: &[(&str, &str)]) -> Result<Option<Arc<Entry>>, Unreachable> {
@@ -157,24 +156,21 @@ fn settings(timeout: Duration) -> Settings {
     Settings { namespace: "shop".to_owned(), timeout, max_object: 4 * 1024 * 1024 }
 }
 
-/// Links that are up.
-async fn links(url: &str) -> Links {
+/// Links that are not up.
+fn links(url: &str) -> Links {
+    let metrics = link::metrics::Metrics::register(&mut Registry::default());
     let link = |purpose| {
-        let place = url.parse().expect("a URL of Redis");
-        Link::new(Plan::new(place, purpose), &Metrics::register(&mut Registry::default()))
+        let plan = link::Plan::new(url.parse().expect("a URL of Redis"), purpose);
+        Link::new(link::Plan { longest: settings(PATIENCE).longest_write(), ..plan }, &metrics)
     };
-    let links = Links { reads: link("reads"), writes: link("writes") };
+    Links { reads: link("reads"), writes: link("writes") }
+}
+
+async fn come_up(links: &Links) {
     for link in [&links.reads, &links.writes] {
-        let (link, asked) = (link.clone(), link.clone());
-        tokio::spawn(link.run(CancellationToken::new()));
-        let up = async {
-            while asked.call(&redis::cmd("PING"), PATIENCE).await.is_err() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, up).await.expect("it comes up");
+        tokio::spawn(link.clone().run(CancellationToken::new()));
+        tokio::time::timeout(PATIENCE, link.up()).await.expect("it comes up");
     }
-    links
 }
 
 pub(super) fn key(target: &str) -> Key {
