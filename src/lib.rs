@@ -38,7 +38,7 @@
 //! | origin | body, client, clock, policy, telemetry, config |
 //! | respond | body, cache, policy, client |
 //! | purge | cache, clock, fleet, policy, wire |
-//! | serve | body, cache, client, clock, fleet, origin, policy, purge, respond, telemetry, wire |
+//! | serve | body, cache, client, clock, fleet, link, origin, policy, purge, respond, telemetry, wire |
 //! | accept | body, client, clock, config, policy, respond, telemetry |
 //! | admin | body, cache, clock, config, fleet, link, policy, purge, respond, serve, telemetry, wire |
 //! | cli | config, node, policy, telemetry, wire |

@@ -1,9 +1,14 @@
 //! What has been counted, in short? `GET /stats`.
 
 use super::Office;
+use crate::fleet::log::Member;
+use crate::link::Link;
+use crate::link::state::State;
 use crate::policy::outcome::CacheResult;
-use crate::serve::Shared;
-use crate::wire::objects::{FillStats, MemoryStats, OriginStats, PurgeStats, RequestStats, Stats};
+use crate::serve::{Elsewhere, Shared};
+use crate::wire::objects::{
+    FillStats, LinkStats, MemoryStats, NodeStats, OriginStats, PurgeStats, RedisStats, RequestStats, Stats,
+};
 
 /// The summary. Its figures are read one after the other, while requests go on.
 pub(super) fn stats(office: &Office) -> Stats {
@@ -25,7 +30,26 @@ pub(super) fn stats(office: &Office) -> Stats {
         },
         purges: purges(shared),
         origins: origins.collect(),
+        redis: shared.elsewhere.as_ref().map(|elsewhere| redis(shared, elsewhere)),
     }
+}
+
+fn redis(shared: &Shared, elsewhere: &Elsewhere) -> RedisStats {
+    let link = |link: &Link| LinkStats { name: link.purpose().to_owned(), state: link.state().as_str().to_owned() };
+    let node = |member: Member| NodeStats { name: member.name, seq: member.position.seq() };
+    RedisStats {
+        state: state_of_redis(elsewhere).as_str().to_owned(),
+        links: elsewhere.links.iter().map(link).collect(),
+        heard: shared.ledger.is_heard(),
+        lag_ms: shared.ledger.lag().map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)),
+        untold: elsewhere.fleet.untold() as u64,
+        nodes: elsewhere.fleet.members().into_iter().map(node).collect(),
+    }
+}
+
+/// How Redis fares.
+pub(super) fn state_of_redis(elsewhere: &Elsewhere) -> State {
+    State::of_all(elsewhere.links.iter().map(Link::state))
 }
 
 fn requests(shared: &Shared) -> RequestStats {

@@ -144,11 +144,15 @@ impl Office {
     }
 
     fn ready(&self) -> Reply {
-        match (self.readiness)() {
-            Readiness::Ready => reply::text(StatusCode::OK, "ready\n"),
-            Readiness::Draining => reply::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-            Readiness::OriginsDown => reply::text(StatusCode::SERVICE_UNAVAILABLE, "every origin is down\n"),
-        }
+        let (status, word) = match (self.readiness)() {
+            Readiness::Ready => (StatusCode::OK, "ready"),
+            Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            Readiness::OriginsDown => (StatusCode::SERVICE_UNAVAILABLE, "every origin is down"),
+        };
+        // Told, and no reason to take traffic away: without Redis a node is a cache all the same.
+        let redis = self.shared.elsewhere.as_ref().map(counting::state_of_redis);
+        let redis = redis.map(|state| format!("redis: {}\n", state.as_str())).unwrap_or_default();
+        reply::text(status, format!("{word}\n{redis}"))
     }
 
     fn metrics(&self) -> Result<Reply, Fault> {

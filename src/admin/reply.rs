@@ -68,8 +68,8 @@ impl From<Refusal> for Fault {
 }
 
 /// A line of text.
-pub(super) fn text(status: StatusCode, line: &'static str) -> Reply {
-    page(status, "text/plain; charset=utf-8", line)
+pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Reply {
+    page(status, "text/plain; charset=utf-8", text)
 }
 
 /// A value as JSON.

@@ -661,6 +661,16 @@ mod shipped {
     }
 
     #[test]
+    fn the_file_of_the_example_fleet_is_sound() {
+        let text = include_str!("../../deploy/proxy.toml");
+        let environment = Environment::from([("LARDER_TOKEN", "t")]);
+        let source = Source { environment, ..Source::default() };
+        let loaded = source.check("deploy/proxy.toml", text, Path::new("/nowhere")).expect("valid");
+        assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+        assert!(loaded.settings.redis.is_some());
+    }
+
+    #[test]
     fn every_key_that_is_commented_out_is_valid() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("tls")).unwrap();

@@ -52,17 +52,18 @@ impl<'a> Follower<'a> {
         loop {
             match self.turn().await {
                 Ok(()) => {
-                    if std::mem::take(&mut self.is_troubled) {
-                        tracing::info!("the log of purges is followed again");
-                    }
+                    self.is_troubled = false;
                     pause = FIRST_PAUSE;
                 }
                 // Begun anew: the next turn takes it up.
                 Err(LogError::OtherEra) => self.cursor = None,
                 Err(error) => {
-                    if !std::mem::replace(&mut self.is_troubled, true) {
+                    // Where Redis does not answer, its links have said so.
+                    let is_said = self.is_troubled || matches!(error, LogError::Unreachable(_));
+                    if !is_said {
                         tracing::warn!("the log of purges is not followed: {error}");
                     }
+                    self.is_troubled = true;
                     self.is_at_end = false;
                     tokio::time::sleep(pause.mul_f64(0.5 + 0.5 * fastrand::f64())).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);

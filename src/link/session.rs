@@ -78,6 +78,13 @@ impl Drop for Call<'_> {
     }
 }
 
+impl Denial {
+    /// Whether it is, when `asked` succeeds.
+    fn is_over(&self, asked: Asked<'_>, now: Instant) -> bool {
+        now - self.last >= HOLD && asked.names().any(|command| command == self.command)
+    }
+}
+
 impl Session {
     pub(super) fn new(connection: Connection, peer: Peer) -> Self {
         Self {
@@ -192,10 +199,8 @@ impl Session {
 
     /// Ends a denial where what was asked holds the command that was denied.
     fn allow(&self, asked: Asked<'_>) {
-        let is_over = |denial: &mut Denial| {
-            denial.last.elapsed() >= HOLD && asked.names().any(|command| command == denial.command)
-        };
-        if self.denial().take_if(is_over).is_some() {
+        let now = Instant::now();
+        if self.denial().take_if(|denial| denial.is_over(asked, now)).is_some() {
             self.is_denied.store(false, Relaxed);
             self.changed.notify_one();
         }
@@ -281,6 +286,41 @@ impl std::fmt::Display for Peer {
         match self {
             Self::Server(at) | Self::Master(at) => at.fmt(f),
             Self::Cluster(place) => f.write_str(place),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::{cmd, pipe};
+
+    use super::*;
+
+    #[test]
+    fn a_denial_is_over_when_the_same_command_succeeds_and_was_not_denied_for_a_while() {
+        let set = cmd("SET").arg("k").arg("v").clone();
+        let get = cmd("GET").arg("SET").clone();
+        let script = Script::new("return 1");
+        let (same, other) = (cmd("EVALSHA").arg(script.get_hash()).clone(), cmd("EVALSHA").arg("0000").clone());
+        let evalsha = format!("EVALSHA {}", script.get_hash());
+        let with = pipe().add_command(get.clone()).add_command(set.clone()).clone();
+        let without = pipe().add_command(get.clone()).clone();
+        let cases = [
+            // denied      succeeds             after    over   why
+            ("SET", Asked::One(&set), HOLD, true, "the same command"),
+            ("SET", Asked::One(&set), HOLD / 2, false, "too soon: it may be just about full"),
+            ("SET", Asked::One(&get), HOLD, false, "a read says nothing about room"),
+            ("SET", Asked::Many(&with), HOLD, true, "one of several"),
+            ("SET", Asked::Many(&without), HOLD, false, "none of several"),
+            (&evalsha, Asked::Script(&script), HOLD, true, "the same script"),
+            (&evalsha, Asked::One(&same), HOLD, true, "the same script, by its command"),
+            (&evalsha, Asked::One(&other), HOLD, false, "another script"),
+        ];
+        for (command, asked, after, over, why) in cases {
+            let last = Instant::now();
+            let (command, why_denied) = (command.to_owned(), String::new());
+            let denial = Denial { state: State::Full, command, why: why_denied, last };
+            assert_eq!(denial.is_over(asked, last + after), over, "{why}");
         }
     }
 }

@@ -38,6 +38,25 @@ impl State {
         Self::Loading,
     ];
 
+    /// How several links fare together: as the one that fares worst.
+    pub fn of_all(states: impl IntoIterator<Item = Self>) -> Self {
+        states.into_iter().max_by_key(|state| state.gravity()).unwrap_or(Self::Up)
+    }
+
+    /// The higher, the less is to be had of Redis, and the sooner somebody has to see to it.
+    const fn gravity(self) -> u8 {
+        match self {
+            Self::Up => 0,
+            Self::Full => 1,
+            Self::ReadOnly => 2,
+            Self::Connecting => 3,
+            Self::Loading => 4,
+            Self::TimedOut => 5,
+            Self::Unreachable => 6,
+            Self::Denied => 7,
+        }
+    }
+
     /// As metrics and logs have it.
     pub fn as_str(self) -> &'static str {
         match self {

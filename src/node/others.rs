@@ -16,7 +16,6 @@ use crate::fleet::lease::Leases;
 use crate::fleet::redis_log::{self, RedisLog};
 use crate::link::metrics::Metrics;
 use crate::link::place::{Place, PlaceError};
-use crate::link::state::State;
 use crate::link::{Link, Plan};
 use crate::serve::Elsewhere;
 
@@ -110,7 +109,8 @@ impl Others {
     /// What requests see of it.
     pub(super) fn elsewhere(&self) -> Elsewhere {
         let tier = Arc::clone(&self.tier);
-        Elsewhere { tier, fleet: Arc::clone(&self.fleet), leases: Some(self.leases.clone()) }
+        let (leases, links) = (Some(self.leases.clone()), self.links.to_vec());
+        Elsewhere { tier, fleet: Arc::clone(&self.fleet), leases, links }
     }
 
     /// Waits until the log of purges was heard, as long as that is worth it.
@@ -120,11 +120,6 @@ impl Others {
                 "the log of purges was not heard yet: until it is, what Redis has stored is revalidated before it is used"
             );
         }
-    }
-
-    /// Each connection's purpose, and how it fares.
-    pub(super) fn states(&self) -> [(&'static str, State); 4] {
-        self.links.each_ref().map(|link| (link.purpose(), link.state()))
     }
 
     /// Writes what is left, takes leave of the others, and hangs up.

@@ -14,8 +14,9 @@ use crate::cache::entry::Entry;
 use crate::cache::tier::{Extent, Tier};
 use crate::fleet::Fleet;
 use crate::fleet::lease::{Lease, Leases, Taken};
+use crate::link::Link;
 use crate::policy::key::Key;
-use crate::policy::outcome::{Detail, Forward};
+use crate::policy::outcome::{Detail, Forward, Outcome};
 
 /// How long a fill waits for another node's to land before it goes by itself. Longer than most origins take; and short
 /// enough that no client gives up for it.
@@ -34,6 +35,8 @@ pub struct Elsewhere {
     pub fleet: Arc<Fleet>,
     /// Which of them fetches; `None`: each one does.
     pub leases: Option<Leases>,
+    /// The connections to Redis: to tell how they fare.
+    pub links: Vec<Link>,
 }
 
 impl Elsewhere {
@@ -97,7 +100,7 @@ impl Search<'_> {
             Found::Usable(usable) => {
                 self.promote(&entry);
                 let detail = usable.outcome.detail.or(Some(Detail::Redis));
-                Some(Usable { outcome: crate::policy::outcome::Outcome { detail, ..usable.outcome }, ..usable })
+                Some(Usable { outcome: Outcome { detail, ..usable.outcome }, ..usable })
             }
             Found::Needed(of_entry) => {
                 if of_entry.stored.is_some() {

@@ -91,6 +91,47 @@ pub struct Stats {
     pub purges: PurgeStats,
     /// The origins, in the order of the file.
     pub origins: Vec<OriginStats>,
+    /// Redis, and the nodes that share it; left out where `[redis]` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<RedisStats>,
+}
+
+/// Redis, and the nodes that share it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RedisStats {
+    /// How it fares: `up`, `connecting`, `loading`, `timed_out`, `unreachable`, `denied`, `read_only`, `full`; of several
+    /// connections the worst.
+    pub state: String,
+    /// How each connection fares.
+    pub links: Vec<LinkStats>,
+    /// Whether the log of purges was heard within `redis.max_lag`. Where not, what is stored is revalidated before it is
+    /// used.
+    pub heard: bool,
+    /// Milliseconds since every purge of the log was known here; left out before the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_ms: Option<u64>,
+    /// Purges that the log has not taken yet; they act on this node.
+    pub untold: u64,
+    /// The nodes that live, as was last heard.
+    pub nodes: Vec<NodeStats>,
+}
+
+/// A connection to Redis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LinkStats {
+    /// What it is for: `reads`, `writes`, `log`, `fleet`.
+    pub name: String,
+    /// How it fares.
+    pub state: String,
+}
+
+/// A node of the fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeStats {
+    /// What it is called in receipts.
+    pub name: String,
+    /// The last purge that it has taken down; zero: none of this log.
+    pub seq: u64,
 }
 
 /// Requests of clients.
