@@ -112,7 +112,8 @@ impl<'a> Record<'a> {
             received_at,
             fetch_cost,
             labels: Labels::new(&parts.scheme, &parts.authority, &parts.target, tags),
-            stamp: Stamp { era: self.era, number: self.number },
+            // Whoever wrote it knows nothing of the purges that this node alone knows.
+            stamp: Stamp { era: self.era, number: self.number }.of_log(),
         })
     }
 

@@ -11,7 +11,7 @@ use super::envelope::{Kind, MAX_RECORD, forge};
 use super::record::MAX_MEMBERS;
 use super::*;
 use crate::cache::entry::Part;
-use crate::cache::ledger::Stamp;
+use crate::cache::ledger::{STRIDE, Stamp};
 use crate::cache::sample;
 use crate::policy::freshness::{Freshness, GREATEST};
 use crate::policy::key::KeyBuffer;
@@ -27,7 +27,7 @@ fn key(target: &str) -> Key {
 
 fn entry(body: &[u8]) -> Entry {
     let mut entry =
-        sample::entry(sample::labels("/", &["t"]), Stamp { era: 7, number: 9 }, Bytes::copy_from_slice(body));
+        sample::entry(sample::labels("/", &["t"]), Stamp { era: 7, number: 9 * STRIDE }, Bytes::copy_from_slice(body));
     entry.head.headers.insert("etag", HeaderValue::from_static("\"1\""));
     entry
 }
@@ -298,6 +298,17 @@ fn the_names_of_selecting_fields_are_read_as_they_were_written() {
     for (bytes, want, why) in cases {
         assert_eq!(decode_names(&key("/"), &bytes).expect_err(why), want, "{why}");
     }
+}
+
+#[test]
+fn other_nodes_are_not_told_of_purges_that_one_alone_knows() {
+    let mut entry = entry(b"");
+    entry.head.stamp.number += 3;
+    let again = read(&key("/"), &encode(&key("/"), &entry).unwrap()).unwrap();
+    assert_eq!(again.head.stamp, Stamp { era: 7, number: 9 * STRIDE });
+    let claimed = Forged::with(|it| it.stamp = (7, u64::MAX));
+    let read = decode(&key("/"), &claimed, MAX_BODY).unwrap();
+    assert_eq!(read.head.stamp.number, u64::MAX / STRIDE * STRIDE, "nor believed to know of our own");
 }
 
 #[test]

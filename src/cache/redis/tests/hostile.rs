@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::server::PATIENCE;
 use super::stage::{NOW, Stage, by, entry, key, with};
 use crate::cache::codec::{self, CHUNK};
+use crate::cache::ledger::STRIDE;
 use crate::cache::redis::name;
 use crate::cache::tier::Extent;
 use crate::policy::time::Timestamp;
@@ -155,7 +156,7 @@ fn stopped() -> CancellationToken {
 #[tokio::test]
 async fn times_that_nobody_means_are_no_hit() {
     let stage = Stage::new().await;
-    let mut late = with(entry("/", u64::MAX, b"body"), &[("etag", "\"1\"")]);
+    let mut late = with(entry("/", u64::MAX / STRIDE, b"body"), &[("etag", "\"1\"")]);
     late.head.received_at = Timestamp::LATEST_DATE;
     stage.put("/", &late, Extent::Whole).await;
     let found = stage.get("/", NONE).await.unwrap().unwrap();

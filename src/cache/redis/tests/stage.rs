@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::server::{PATIENCE, Server};
 use crate::cache::entry::Entry;
-use crate::cache::ledger::Stamp;
+use crate::cache::ledger::{STRIDE, Stamp};
 use crate::cache::redis::{Links, RedisTier, Settings};
 use crate::cache::sample;
 use crate::cache::tier::{Extent, Tier, Unreachable};
@@ -190,9 +190,9 @@ pub(super) fn by(names: &[HeaderName], request: &[(&str, &str)]) -> Selecting {
     Selecting::by(names.iter().cloned(), &fields(request))
 }
 
-/// A response that has just come, fresh for a minute, and knows so many purges.
+/// A response that has just come, fresh for a minute, and knows so many purges of the log.
 pub(super) fn entry(target: &str, number: u64, body: &[u8]) -> Entry {
-    let stamp = Stamp { era: 1, number };
+    let stamp = Stamp { era: 1, number: number * STRIDE };
     let mut entry = sample::entry(sample::labels(target, &["t"]), stamp, Bytes::copy_from_slice(body));
     entry.head.received_at = NOW;
     entry.head.freshness = Freshness::new(NOW, Duration::ZERO, Duration::from_mins(1));
