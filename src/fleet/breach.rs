@@ -70,10 +70,10 @@ mod tests {
 
     #[test]
     fn what_the_log_has_is_held_against_what_is_known() {
-        let lost = |orders: &[u64]| Breach::Lost(entries(orders));
-        // A node that has taken down 1, 2 and 3; what it remembers, whether that is all, what the log has of it, what
-        // stands before what comes next, whether something does.
+        /// A node that has taken down 1, 2 and 3: what it remembers, whether that is all, what the log has of it, what
+        /// stands before what comes next, whether something does.
         type Case<'a> = (&'a [u64], bool, &'a [u64], u64, bool, Breach, &'a str);
+        let lost = |orders: &[u64]| Breach::Lost(entries(orders));
         let cases: [Case<'_>; 13] = [
             (&[1, 2, 3], true, &[1, 2], 2, false, lost(&[3]), "its end"),
             (&[1, 2, 3], true, &[1, 2], 2, true, lost(&[3]), "its end, and it went on"),

@@ -31,6 +31,10 @@ pub(super) fn judge(error: &RedisError) -> (Fault, usize) {
         ErrorKind::AuthenticationFailed => return (Fault::LoginRefused, 0),
         _ => {}
     }
+    // Choosing a database is the first thing that a server with a password refuses; the library keeps the text alone.
+    if error.detail().is_some_and(|detail| detail.contains("Authentication required")) {
+        return (Fault::LoginRefused, 0);
+    }
     // An error in a pipeline has its code with the command that failed.
     let errors = error.clone().into_server_errors();
     let Some((index, reply)) = errors.as_deref().and_then(<[_]>::first) else { return (Fault::Ours, 0) };

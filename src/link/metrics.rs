@@ -1,11 +1,13 @@
 //! What is counted about the links to Redis?
 
+use std::sync::Arc;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::state::State;
+use super::state::{Chorus, State};
 use crate::telemetry::histogram::Histogram;
 
 type OfLink = [(&'static str, &'static str); 1];
@@ -20,6 +22,8 @@ pub struct Metrics {
     durations: Family<OfLink, Histogram>,
     breaker_open: Family<OfLink, Gauge>,
     reconnects: Family<OfLink, Counter>,
+    /// How all of them fare together.
+    chorus: Arc<Chorus>,
 }
 
 /// What became of one question.
@@ -43,6 +47,11 @@ impl Outcome {
 }
 
 impl Metrics {
+    /// How all links with these metrics fare together.
+    pub(super) fn chorus(&self) -> Arc<Chorus> {
+        Arc::clone(&self.chorus)
+    }
+
     /// Registers them.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
@@ -52,6 +61,7 @@ impl Metrics {
             durations: Family::default(),
             breaker_open: Family::default(),
             reconnects: Family::default(),
+            chorus: Arc::default(),
         };
         registry.register("larder_redis_up", "Whether Redis is asked (1) or not (0)", metrics.up.clone());
         registry.register("larder_redis_state", "The state that the link is in has 1", metrics.state.clone());

@@ -95,8 +95,9 @@ struct Inner {
 impl Link {
     /// A link that is not connected yet: [`Link::run`] does that.
     pub fn new(plan: Plan, metrics: &Metrics) -> Self {
+        let chorus = metrics.chorus();
         let metrics = metrics.of(plan.purpose);
-        let board = Board::new(plan.purpose, metrics.clone());
+        let board = Board::new(plan.purpose, metrics.clone(), chorus);
         Self(Arc::new(Inner { plan, metrics, board, session: ArcSwapOption::empty() }))
     }
 

@@ -1,5 +1,7 @@
 //! How does a link fare: for operators, and for whoever waits until it is up?
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use tokio::sync::watch;
 
 use super::metrics::LinkMetrics;
@@ -80,22 +82,52 @@ struct Seen {
     open: bool,
 }
 
+/// How the links to one Redis fare together: one line in the log for each change of that, not one for each link.
+#[derive(Debug, Default)]
+pub(super) struct Chorus(Mutex<Vec<(&'static str, State)>>);
+
+impl Chorus {
+    fn begin(&self, purpose: &'static str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((purpose, State::Connecting));
+    }
+
+    fn say(&self, purpose: &'static str, state: State, address: &str, why: &str) {
+        let mut voices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_all = |voices: &[(&str, State)]| State::of_all(voices.iter().map(|(_, state)| *state));
+        let before = of_all(&voices);
+        if let Some(voice) = voices.iter_mut().find(|(known, _)| *known == purpose) {
+            voice.1 = state;
+        }
+        let now = of_all(&voices);
+        if now == before {
+            return;
+        }
+        let (state, before) = (now.as_str(), before.as_str());
+        match now {
+            State::Up | State::Connecting => tracing::info!(link = purpose, address, before, why, "Redis: {state}"),
+            _ => tracing::warn!(link = purpose, address, before, why, "Redis: {state}"),
+        }
+    }
+}
+
 /// Where the state is written: by the link's task alone, so that what is written last is the last.
 #[derive(Debug)]
 pub(super) struct Board {
     seen: watch::Sender<Seen>,
     purpose: &'static str,
     metrics: LinkMetrics,
+    chorus: Arc<Chorus>,
 }
 
 impl Board {
-    pub(super) fn new(purpose: &'static str, metrics: LinkMetrics) -> Self {
+    pub(super) fn new(purpose: &'static str, metrics: LinkMetrics, chorus: Arc<Chorus>) -> Self {
         metrics.show(State::Connecting, false);
         let seen = watch::Sender::new(Seen { state: State::Connecting, open: false });
-        Self { seen, purpose, metrics }
+        chorus.begin(purpose);
+        Self { seen, purpose, metrics, chorus }
     }
 
-    /// Writes how it fares, and tells the log where that is another state than before.
+    /// Writes how it fares; where that is another state than before, all links together may be, too.
     pub(super) fn say(&self, state: State, open: bool, address: &str, why: &str) {
         let new = Seen { state, open };
         let old = self.seen.send_replace(new);
@@ -107,12 +139,8 @@ impl Board {
             return;
         }
         let (link, now, before) = (self.purpose, state.as_str(), old.state.as_str());
-        match state {
-            State::Up | State::Connecting => {
-                tracing::info!(link, address, state = now, before, why, "the link to Redis changed its state");
-            }
-            _ => tracing::warn!(link, address, state = now, before, why, "the link to Redis changed its state"),
-        }
+        tracing::debug!(link, address, state = now, before, why, "a link to Redis changed its state");
+        self.chorus.say(self.purpose, state, address, why);
     }
 
     /// The link's task has ended.

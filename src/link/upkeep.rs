@@ -40,6 +40,8 @@ impl Inner {
                 moved = self.follow(&session, sentinels.as_mut()) => Some(moved),
             };
             if let Some(new) = moved {
+                let (link, address, before) = (self.plan.purpose, new.peer.to_string(), session.peer.to_string());
+                tracing::info!(link, address, before, "the link to Redis follows the Sentinels to another master");
                 // In this order: nobody finds the link without a connection in between.
                 self.session.store(Some(Arc::clone(&new)));
                 session.tear(State::Connecting, "");

@@ -29,9 +29,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long Redis is given for its connections' own questions, at least.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The longest call of each link: that of the log waits for entries for half a second; a large body takes its time.
-const LONGEST_READING: Duration = Duration::from_secs(2);
-const LONGEST_WRITING: Duration = Duration::from_mins(1);
+/// The longest call of the links that purges go over: one of them waits half a second for entries.
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// What joins a node to others.
 #[derive(Debug)]
@@ -69,18 +68,18 @@ impl Others {
             };
             Link::new(plan, &metrics)
         };
-        let links = [
-            link("reads", LONGEST_READING),
-            link("writes", LONGEST_WRITING),
-            link("log", LONGEST_READING),
-            link("fleet", LONGEST_READING),
-        ];
-        let [reads, writes, follows, asks] = links.clone();
         let of_tier = redis::Settings {
             namespace: settings.namespace.clone(),
             timeout: settings.timeout,
             max_object: settings.max_object,
         };
+        let links = [
+            link("reads", settings.timeout),
+            link("writes", of_tier.longest_write()),
+            link("log", LONGEST),
+            link("fleet", LONGEST),
+        ];
+        let [reads, writes, follows, asks] = links.clone();
         let tier = Arc::new(RedisTier::register(redis::Links { reads, writes }, of_tier, clock.clone(), registry));
         let ledger = Arc::new(Ledger::shared(clock.clone(), settings.max_lag));
         // A node lives a little longer than what it stores may be used without word of the log, whatever the clocks do:

@@ -224,8 +224,14 @@ async fn something_that_is_no_redis_is_unreachable() {
 async fn a_wrong_password_is_denied_until_it_is_the_right_one() {
     let server = Redis::start_with(&["--requirepass", "right"]);
     let place = |login: &str| format!("redis://{login}127.0.0.1:{}", server.port());
-    for (login, why) in [(":wrong@", "the wrong one"), ("", "none"), ("me:right@", "of another user")] {
-        let running = run(&place(login));
+    let cases = [
+        (":wrong@", "", "the wrong one"),
+        ("", "", "none"),
+        ("", "/2", "none, where the first question is for a database"),
+        ("me:right@", "", "of another user"),
+    ];
+    for (login, database, why) in cases {
+        let running = run(&(place(login) + database));
         running.reaches(State::Denied).await;
         assert!(matches!(running.get("a", LONG).await, Err(LinkError::Closed)), "{why}");
     }
