@@ -58,12 +58,12 @@ async fn each_change_of_state_is_one_line_without_the_password() {
     server.restart();
     running.reaches(State::Denied).await;
 
-    let lines: Vec<_> = log.lines().into_iter().filter(|line| line.contains("link to Redis")).collect();
+    let lines: Vec<_> = log.lines().into_iter().filter(|line| line.contains("Redis: ")).collect();
     let address = format!("127.0.0.1:{}", server.port());
     let want = [("WARN", "denied"), ("INFO", "up"), ("WARN", "unreachable"), ("WARN", "denied")];
     assert_eq!(lines.len(), want.len(), "{lines:#?}");
     for (line, (level, state)) in lines.iter().zip(want) {
-        let told = line.contains(level) && line.contains(&format!("state=\"{state}\""));
+        let told = line.contains(level) && line.contains(&format!("Redis: {state} "));
         assert!(told && line.contains("link=\"test\"") && line.contains(&address), "{line}");
     }
     let shown = format!("{:?} {:#?} {lines:?}", running.link, running.link);
