@@ -72,14 +72,13 @@ fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let oid = attribute.attr_type().to_id_string();
     let short = SHORT.iter().find(|(known, _)| *known == oid).map(|(_, short)| *short);
     let mut text = format!("{}=", short.unwrap_or(&oid));
-    match attribute.as_str() {
-        Ok(value) => value.bytes().for_each(|byte| escape(byte, &mut text)),
+    if let Ok(value) = attribute.as_str() {
+        value.bytes().for_each(|byte| escape(byte, &mut text));
+    } else {
         // Of another type than text: its bytes, marked as such (RFC 4514 §2.4).
-        Err(_) => {
-            text.push('#');
-            for byte in attribute.as_slice() {
-                let _ = write!(text, "{byte:02x}");
-            }
+        text.push('#');
+        for byte in attribute.as_slice() {
+            let _ = write!(text, "{byte:02x}");
         }
     }
     text
