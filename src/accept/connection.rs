@@ -99,7 +99,7 @@ pub(crate) async fn run_secure<H: Handler>(
     let limit = door.settings.load().header_timeout;
     // In a box: a connection in the clear, which has the same type of task, would carry the room for it.
     let shaken = tokio::select! {
-        shaken = Box::pin(secured.shake(socket, limit, &pulse)) => shaken,
+        shaken = Box::pin(secured.shake(socket, limit)) => shaken,
         () = drain.begun() => return,
     };
     let Some(socket) = shaken else { return };

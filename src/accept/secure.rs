@@ -18,7 +18,6 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::handshakes::Handshakes;
-use super::pulse::Pulse;
 use crate::telemetry::histogram::Histogram;
 use crate::tls::identity;
 use crate::tls::serving::{Serving, is_resumed};
@@ -81,8 +80,8 @@ impl Secured {
     }
 
     /// Shakes hands within `limit`. `None`: the connection is over, and all that was to be said of it has been said.
-    pub(super) async fn shake(&self, stream: TcpStream, limit: Duration, pulse: &Arc<Pulse>) -> Option<Secure> {
-        let shaken = tokio::time::timeout(limit, self.greet(stream, pulse)).await.unwrap_or(Err(End::Timeout));
+    pub(super) async fn shake(&self, stream: TcpStream, limit: Duration) -> Option<Secure> {
+        let shaken = tokio::time::timeout(limit, self.greet(stream)).await.unwrap_or(Err(End::Timeout));
         match shaken {
             Ok(secure) => secure,
             Err(end) => {
@@ -93,16 +92,15 @@ impl Secured {
     }
 
     /// `Ok(None)`: the client has left without a byte, as probes of load balancers do.
-    async fn greet(&self, stream: TcpStream, pulse: &Arc<Pulse>) -> Result<Option<Secure>, End> {
+    async fn greet(&self, stream: TcpStream) -> Result<Option<Secure>, End> {
         // Who says nothing has a connection's place, and none among the handshakes.
         if !matches!(stream.peek(&mut [0]).await, Ok(1..)) {
             return Ok(None);
         }
         let begun = Instant::now();
         let terms = self.serving.terms();
-        let socket = Socket { stream, pulse: Arc::clone(pulse) };
         let handshake = async {
-            let stream = TlsAcceptor::from(Arc::clone(&terms.config)).accept(socket).await?;
+            let stream = TlsAcceptor::from(Arc::clone(&terms.config)).accept(stream).await?;
             terms.check_resumed(stream.get_ref().1).map_err(io::Error::other)?;
             Ok::<_, io::Error>(stream)
         };
@@ -138,7 +136,7 @@ fn version(version: Option<ProtocolVersion>) -> &'static str {
 
 /// A client's connection after the handshake.
 pub(super) struct Secure {
-    stream: TlsStream<Socket>,
+    stream: TlsStream<TcpStream>,
     /// What was agreed upon; without a word about it, HTTP/1.1 (RFC 9113 §3.2: over TLS, HTTP/2 is asked for by ALPN).
     pub(super) is_http2: bool,
     /// The client's verified certificate, as the origin is told of it.
@@ -180,58 +178,6 @@ impl AsyncWrite for Secure {
 
 impl AsFd for Secure {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.get_ref().0.stream.as_fd()
-    }
-}
-
-/// The socket below TLS. It leaves the marks of what the client takes: the library above it takes an answer's last bytes
-/// into a buffer of its own, and would look like a client that has them.
-struct Socket {
-    stream: TcpStream,
-    pulse: Arc<Pulse>,
-}
-
-impl Socket {
-    fn mark(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &outcome {
-            Poll::Ready(Ok(bytes)) => self.pulse.wrote(*bytes),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.pulse.blocked(),
-        }
-        outcome
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.mark(outcome)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.mark(outcome)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream.get_ref().0.as_fd()
     }
 }
