@@ -5,10 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use tokio::time::Instant;
 
 use super::Shared;
-use super::inquiry::Inquiry;
+use super::inquiry::{self, Inquiry, Way};
 use super::look_up::{self, Found, Need, Usable};
 use crate::cache::entry::Entry;
 use crate::cache::tier::{Extent, Tier};
@@ -67,6 +68,14 @@ pub(super) async fn seek(shared: &Shared, inquiry: &Inquiry, mut need: Need, is_
         Some(leases) => search.take_turns(leases, need).await,
         None => Sought::Needed(need, None),
     }
+}
+
+/// A response that is stored elsewhere, and answers; the origin is not to be asked.
+pub(super) async fn peek(shared: &Shared, inquiry: &Inquiry) -> Option<Usable> {
+    let has_body = inquiry.headers.contains_key(CONTENT_LENGTH) || inquiry.headers.contains_key(TRANSFER_ENCODING);
+    let is_looked_up = inquiry::way(&inquiry.method, &inquiry.headers, has_body, inquiry.treatment()) == Way::Cache;
+    let elsewhere = shared.elsewhere.as_ref().filter(|_| is_looked_up)?;
+    Search { shared, inquiry, elsewhere }.look(&mut Need::nothing_stored()).await
 }
 
 /// Whether somebody else could have what is needed: not what the client, or the response itself, says to ask about every

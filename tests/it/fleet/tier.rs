@@ -162,3 +162,17 @@ async fn an_operator_sees_how_redis_fares_and_who_else_is_there() {
     assert!((nodes[0].metric("larder_fleet_nodes").await - 2.0).abs() < 0.5);
     assert!(nodes[0].metric("larder_purge_log_heard").await > 0.5);
 }
+
+#[tokio::test]
+async fn a_client_that_wants_only_what_is_stored_gets_what_another_node_stored() {
+    let (redis, origin) = (Redis::start(), Origin::serve(|asked| numbered(&asked)).await);
+    let nodes = nodes(2, &origin, &redis.url()).await;
+    get(&nodes[0], "/a").await;
+    written(&nodes[0], 1.0).await;
+    let only = |target| nodes[1].get_with(target, &[HOST, ("cache-control", "only-if-cached")]);
+    let found = only("/a").await;
+    assert_eq!((found.brief(), found.cache().says("redis")), ((200, "v1"), true), "{:?}", found.cache());
+    let missing = only("/b").await;
+    assert_eq!((missing.status.as_u16(), missing.cache().detail.as_deref()), (504, Some("only-if-cached")));
+    assert_eq!(origin.hits(), 1);
+}

@@ -163,7 +163,7 @@ fn links(url: &str) -> Links {
         let plan = link::Plan::new(url.parse().expect("a URL of Redis"), purpose);
         Link::new(link::Plan { longest: settings(PATIENCE).longest_write(), ..plan }, &metrics)
     };
-    Links { reads: link("reads"), writes: link("writes") }
+    Links { reads: link("reads"), bodies: link("bodies"), writes: link("writes") }
 }
 
 async fn come_up(links: &Links) {
