@@ -78,6 +78,24 @@ pub(super) async fn peek(shared: &Shared, inquiry: &Inquiry) -> Option<Usable> {
     Search { shared, inquiry, elsewhere }.look(&mut Need::nothing_stored()).await
 }
 
+/// Whether what the second tier has would be used, for a request that memory leaves in need: to answer it, or to ask the
+/// origin with.
+pub(super) fn is_worth(shared: &Shared, inquiry: &Inquiry, need: &Need, entry: &Arc<Entry>) -> bool {
+    let is_current = shared.elsewhere.as_ref().is_some_and(Elsewhere::is_current);
+    let asked = inquiry.asked(shared.clock.now());
+    let judged = look_up::judge(&shared.ledger, entry, &asked, inquiry.directives().as_ref());
+    let is_usable = match judged {
+        Found::Usable(_) => true,
+        Found::Needed(of_entry) => of_entry.stored.is_some(),
+    };
+    is_current && may_be_elsewhere(need) && is_news(need, entry) && is_usable
+}
+
+/// Whether an entry is more recent than what memory has.
+fn is_news(need: &Need, entry: &Entry) -> bool {
+    need.stored.as_ref().is_none_or(|stored| entry.head.is_later_than(&stored.head))
+}
+
 /// Whether somebody else could have what is needed: not what the client, or the response itself, says to ask about every
 /// time, nor what nobody can share.
 fn may_be_elsewhere(need: &Need) -> bool {
@@ -100,8 +118,7 @@ impl Search<'_> {
         }
         let entry = elsewhere.tier.get(&inquiry.key, &inquiry.headers).await.ok().flatten()?;
         // Asked again: a purge may have come while Redis answered.
-        let is_news = need.stored.as_ref().is_none_or(|stored| entry.head.is_later_than(&stored.head));
-        if !is_news || !elsewhere.is_current() {
+        if !is_news(need, &entry) || !elsewhere.is_current() {
             return None;
         }
         let asked = inquiry.asked(shared.clock.now());

@@ -148,6 +148,26 @@ async fn secrets_of_a_request_are_never_written() {
 }
 
 #[tokio::test]
+async fn explain_says_what_redis_has() {
+    let (redis, origin) = (Redis::start(), Origin::serve(|asked| numbered(&asked)).await);
+    let nodes = nodes(2, &origin, &redis.url()).await;
+    let explained = async || -> serde_json::Value {
+        let reply = nodes[1].admin("/explain?url=http%3A%2F%2Fshop.test%2Fa").await;
+        serde_json::from_str(reply.text()).expect("an explanation is JSON")
+    };
+    assert_eq!(explained().await["verdict"]["result"], "miss");
+    get(&nodes[0], "/a").await;
+    written(&nodes[0], 1.0).await;
+    let verdict = explained().await["verdict"].clone();
+    assert_eq!((&verdict["result"], &verdict["detail"]), (&"hit".into(), &"redis".into()), "{verdict}");
+    let reply = get(&nodes[1], "/a").await;
+    assert!(reply.cache().hit && reply.cache().says("redis"), "as it was said: {:?}", reply.cache());
+    assert_eq!(explained().await["verdict"]["detail"], serde_json::Value::Null, "it is in memory now");
+    super::purge(&nodes[0], super::of_tag()).await;
+    assert_eq!(explained().await["verdict"]["detail"], "purged", "Redis has it still, and it is dead");
+}
+
+#[tokio::test]
 async fn an_operator_sees_how_redis_fares_and_who_else_is_there() {
     let (redis, origin) = (Redis::start(), Origin::serve(|asked| numbered(&asked)).await);
     let nodes = nodes(2, &origin, &redis.url()).await;
