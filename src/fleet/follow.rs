@@ -211,27 +211,15 @@ impl<'a> Follower<'a> {
         let highest = fleet.recent.highest().max(cursor.position);
         let first = known.first().map_or(cursor.position, |entry| entry.position.min(cursor.position));
         let stored = fleet.log.between(first, highest).await?;
-        let mut read = stored.iter().filter(|entry| entry.position <= cursor.position).peekable();
-        let lost: Vec<_> = match read.peek() {
-            // Something stands before what comes next, and it is nothing that we know: all of that was trimmed.
-            None if previous != 0 && is_read_on => return Ok(Break::Trimmed),
-            None if previous == 0 && is_all => known,
-            None => return self.give_up(cursor.era, highest).await,
-            Some(begin) => {
-                let is_lost =
-                    |entry: &Entry| entry.position > begin.position && !stored.iter().any(|other| other.id == entry.id);
-                known.into_iter().filter(is_lost).collect()
+        match compare((known, is_all), &stored, (cursor.position, previous, is_read_on)) {
+            Finding::Trimmed => Ok(Break::Trimmed),
+            Finding::Foreign => self.give_up(cursor.era, highest).await,
+            Finding::Lost(lost) => {
+                self.add_again(lost).await?;
+                self.cursor = Some(Cursor { tail: None, ..cursor });
+                Ok(Break::Mended)
             }
-        };
-        if read.any(|entry| !fleet.recent.holds(entry.id)) || (lost.is_empty() && !is_read_on) {
-            return self.give_up(cursor.era, highest).await;
         }
-        if lost.is_empty() {
-            return Ok(Break::Trimmed);
-        }
-        self.add_again(lost).await?;
-        self.cursor = Some(Cursor { tail: None, ..cursor });
-        Ok(Break::Mended)
     }
 
     async fn give_up(&self, era: u64, floor: Position) -> Result<Break, LogError> {
@@ -253,6 +241,49 @@ impl<'a> Follower<'a> {
         }
         Ok(())
     }
+}
+
+/// Holds what is known here, and whether that is all that the log ever had, against what the log has from there on.
+///
+/// A function of its own, so that following can be sent to another thread.
+fn compare(
+    (known, is_all): (Vec<Entry>, bool),
+    stored: &[Entry],
+    (up_to, previous, is_read_on): (Position, u64, bool),
+) -> Finding {
+    let is_known = |entry: &Entry| known.iter().any(|other| other.id == entry.id);
+    let mut read = stored.iter().filter(|entry| entry.position <= up_to).peekable();
+    let lost: Vec<_> = match read.peek() {
+        // Something stands before what comes next, and it is nothing that we know: all of that was trimmed.
+        None if previous != 0 && is_read_on => return Finding::Trimmed,
+        None if previous == 0 && is_all => known,
+        None => return Finding::Foreign,
+        Some(begin) => {
+            let is_lost = |entry: &&Entry| {
+                entry.position > begin.position && !stored.iter().any(|other| other.id == entry.id)
+            };
+            let lost = known.iter().filter(is_lost).cloned().collect();
+            if !read.all(is_known) {
+                return Finding::Foreign;
+            }
+            lost
+        }
+    };
+    match (lost.is_empty(), is_read_on) {
+        (false, _) => Finding::Lost(lost),
+        (true, true) => Finding::Trimmed,
+        (true, false) => Finding::Foreign,
+    }
+}
+
+/// What the log has instead of what is known here.
+enum Finding {
+    /// What stood there was trimmed before it was read.
+    Trimmed,
+    /// It has lost these.
+    Lost(Vec<Entry>),
+    /// It has something that should have been read and was not, or lacks more than is known here.
+    Foreign,
 }
 
 /// Why the log did not go on where we were.
