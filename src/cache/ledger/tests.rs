@@ -294,6 +294,11 @@ fn what_is_stored_may_be_used_for_so_long_after_the_log_was_heard() {
     clock.set(Timestamp::from_millis(104_000));
     assert!(!ledger.is_heard_as_at(before), "what began while it was heard");
     assert!(ledger.is_heard_as_at(after), "what began under the same doubt");
+    ledger.purge(&[tag("t")], Severity::Soft, at(7));
+    assert_eq!(entry.standing(&ledger), Standing::Stale { since: NEVER }, "no stale window: it may be gone by now");
+    ledger.hear(Moment::from_millis(104_000));
+    assert_eq!(entry.standing(&ledger), Standing::Stale { since: at(7) }, "its window, once that is known");
+    clock.set(Timestamp::from_millis(109_000));
     ledger.purge(&[tag("t")], Severity::Hard, NEVER);
     assert_eq!(entry.standing(&ledger), Standing::Dead, "what is known counts, heard or not");
 }
