@@ -47,6 +47,7 @@ pub struct Fleet {
     clock: Clock,
     /// How long a sign of life may be out.
     wait: Duration,
+    max_lag: Duration,
     /// Where the follower is: of which log, and up to where it has taken down what that says.
     place: Mutex<Option<(u64, Position)>>,
     outbox: Outbox,
@@ -84,6 +85,7 @@ impl Fleet {
             clock,
             // So that one sign of life may be lost.
             wait: (max_lag / 4).min(LONGEST_WAIT),
+            max_lag,
             place: Mutex::default(),
             outbox: Outbox::default(),
             recent: Recent::default(),
@@ -159,12 +161,16 @@ impl Fleet {
 
     /// Waits until every node that lives has a purge, or until `deadline`.
     pub async fn acknowledged_by_all(&self, place: (u64, Position), deadline: Instant) -> Acknowledged {
-        self.roll.wait(&*self.log, place, deadline).await
+        match self.roll.wait(&*self.log, place, deadline).await {
+            Some(acknowledged) => acknowledged,
+            // A node may have joined since.
+            None => Acknowledged { is_by_all: false, ..self.acknowledged(place) },
+        }
     }
 
-    /// Who has a purge, as was last heard: up to half a second ago.
+    /// Who has a purge, as was last heard: up to half a second ago. Nobody is known to have one that the log has lost.
     pub fn acknowledged(&self, (era, position): (u64, Position)) -> Acknowledged {
-        self.roll.acknowledged(era, position)
+        if self.recent.holds_at(position) { self.roll.acknowledged(era, position) } else { Acknowledged::default() }
     }
 
     /// Whether the log has all that was purged here. Until then what other nodes store is not to be used.
