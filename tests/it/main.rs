@@ -8,6 +8,7 @@ mod cli;
 mod collapsing;
 mod commands;
 mod explaining;
+mod fleet_model;
 mod forwarding;
 mod lifecycle;
 mod memory;
