@@ -13,7 +13,7 @@ use super::Fleet;
 use super::log::{Draft, Entry, LogError, Member, Muster, PAGE, State};
 use super::notice::Notice;
 use super::position::Position;
-use crate::cache::ledger::Stamp;
+use crate::cache::ledger::{STRIDE, Stamp};
 
 /// The first and the longest pause after the log could not be asked; half of each is left to chance, so that a fleet does
 /// not come back all at once.
@@ -97,11 +97,13 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Has the ledger follow the log that we do: it begins one of its own when it has no numbers left.
+    /// Has the ledger follow the log that we do: it begins one of its own when it has no numbers left. The last one of
+    /// those: what was stored under the others must not come behind what is purged from now on.
     fn hold_ledger(&self) {
         let Some(Cursor { era, position, .. }) = self.cursor else { return };
         if self.fleet.ledger.era() != era {
-            self.fleet.ledger.adopt(Stamp { era, number: position.number() });
+            let number = self.fleet.recent.highest().max(position).number() + (STRIDE - 1);
+            self.fleet.ledger.adopt(Stamp { era, number });
         }
     }
 
