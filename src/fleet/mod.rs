@@ -162,7 +162,9 @@ impl Fleet {
     /// Waits until every node that lives has a purge, or until `deadline`.
     pub async fn acknowledged_by_all(&self, place: (u64, Position), deadline: Instant) -> Acknowledged {
         match self.roll.wait(&*self.log, place, deadline).await {
-            Some(acknowledged) => acknowledged,
+            // In a log that this node has not found yet, it does not count itself.
+            Some(acknowledged) if self.place().is_some_and(|(era, _)| era == place.0) => acknowledged,
+            Some(acknowledged) => Acknowledged { is_by_all: false, ..acknowledged },
             // A node may have joined since.
             None => Acknowledged { is_by_all: false, ..self.acknowledged(place) },
         }
