@@ -51,6 +51,8 @@ pub(super) struct Birth {
     /// The purges that the log held then, and how many masters had gone away.
     pub(super) in_log: HashSet<usize>,
     pub(super) masters: u64,
+    /// In milliseconds since all began.
+    pub(super) time: u64,
     /// Whether it has heard the log of that master to its end: then it has all of them.
     pub(super) has_replayed: bool,
 }
@@ -112,7 +114,8 @@ impl Account {
     pub(super) fn is_owed(&self, fetch: usize) -> bool {
         let Fetch { by, labels, began, place } = &self.fetches[fetch];
         let is_known = |purge: &Purge| {
-            let is_own = purge.by == *by && purge.returned.is_some_and(|(step, _)| step < *began);
+            let is_own =
+                purge.by == *by && purge.place().is_some() && purge.returned.is_some_and(|(step, _)| step < *began);
             let is_read = place.zip(purge.place()).is_some_and(|(up_to, at)| up_to.0 == at.0 && up_to.1 >= at.1);
             is_own || is_read
         };

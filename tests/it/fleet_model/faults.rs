@@ -136,10 +136,9 @@ impl World {
         self.pass(time).await;
         self.look_everywhere()?;
         let lost = self.random.usize(..8);
-        let numbered = self.redis.look(|store| store.meta.map_or(0, |meta| meta.last.millis()));
         let mut ahead = self.random.i64(-1500..500);
         if !self.profile.goes_back {
-            let least = numbered.cast_signed() + 1 - self.redis.now().cast_signed();
+            let least = self.redis.numbered().cast_signed() + 1 - self.redis.now().cast_signed();
             ahead = ahead.max(least);
         }
         self.tell(format!("a replica takes over: {lost} scripts are lost, its clock is {ahead} ms ahead"));

@@ -95,6 +95,9 @@ impl PurgeLog for SimLog {
     ) -> Pending<'a, Result<Position, LogError>> {
         let draft = draft.clone();
         let act = async move |redis: Arc<Redis>| {
+            if redis.refuses_entries() {
+                return Err(LogError::Unreachable("it takes no entries".into()));
+            }
             let by = (redis.now(), redis.kept);
             redis.change(|store| store.append(by, era, floor, &draft)).ok_or(LogError::OtherEra)
         };

@@ -33,14 +33,26 @@ struct Inner {
     store: Store,
     /// What it was before each of the last scripts that wrote, and when that was.
     before: Vec<(u64, Store)>,
+    /// When it lost the log that it had before.
+    log_since: u64,
+    /// The highest millisecond that any master has given a number.
+    numbered: u64,
     /// How far its clock is ahead of time.
     ahead: i64,
     is_down: bool,
     /// Of a thousand requests so many are lost, and so many answers; others take long.
     trouble: u32,
+    loses_answers: bool,
+    refuses_entries: bool,
     random: Rng,
     /// The clocks of nodes, and how far each is ahead of time. They move when something happens.
     clocks: Vec<(Clock, u64)>,
+}
+
+impl Inner {
+    fn era(&self) -> Option<u64> {
+        self.store.meta.map(|meta| meta.era)
+    }
 }
 
 /// What becomes of one request.
@@ -57,9 +69,13 @@ impl Redis {
         let inner = Inner {
             store: Store::default(),
             before: Vec::new(),
+            log_since: 0,
+            numbered: 0,
             ahead: 0,
             is_down: false,
             trouble: 0,
+            loses_answers: false,
+            refuses_entries: false,
             random,
             clocks: Vec::new(),
         };
@@ -71,7 +87,18 @@ impl Redis {
         self.inner.lock().expect("nothing panics while it is held")
     }
 
-    fn elapsed(&self) -> u64 {
+    /// The highest millisecond that any master has given a number.
+    pub(super) fn numbered(&self) -> u64 {
+        self.inner().numbered
+    }
+
+    /// How long ago it lost a log.
+    pub(super) fn lost_a_log_ago(&self) -> Duration {
+        Duration::from_millis(self.elapsed() - self.inner().log_since)
+    }
+
+    /// Milliseconds since all began.
+    pub(super) fn elapsed(&self) -> u64 {
         // Timers count whole milliseconds from another moment than the clock does: rounded, runs are alike.
         u64::try_from((self.begun.elapsed().as_micros() + 500) / 1000).expect("a simulation is short")
     }
@@ -107,7 +134,14 @@ impl Redis {
             let before = (now, inner.store.clone());
             inner.before.push(before);
             inner.before.retain(|(when, _)| when + REPLICATED >= now);
-            change(&mut inner.store)
+            let era = inner.era();
+            let changed = change(&mut inner.store);
+            inner.numbered = inner.store.meta.map_or(0, |meta| meta.last.millis()).max(inner.numbered);
+            // From its loss on, not from the beginning of another one.
+            if era.is_some() && inner.era() != era {
+                inner.log_since = now;
+            }
+            changed
         };
         self.changed.send_modify(|_| {});
         changed
@@ -116,6 +150,26 @@ impl Redis {
     /// Of a thousand requests so many are lost, as many answers, and as many take long.
     pub(super) fn trouble(&self, trouble: u32) {
         self.inner().trouble = trouble;
+    }
+
+    /// Every answer is lost from now on, or none.
+    pub(super) fn lose_answers(&self, are_lost: bool) {
+        self.inner().loses_answers = are_lost;
+    }
+
+    /// No entry is added from now on.
+    pub(super) fn refuse_entries(&self, are_refused: bool) {
+        self.inner().refuses_entries = are_refused;
+    }
+
+    pub(super) fn refuses_entries(&self) -> bool {
+        self.inner().refuses_entries
+    }
+
+    /// How many scripts a replica must have missed for this not to hold of what it has.
+    pub(super) fn scripts_since(&self, holds: impl Fn(&Store) -> bool) -> usize {
+        let inner = self.inner();
+        1 + inner.before.iter().rev().take_while(|(_, store)| holds(store)).count()
     }
 
     /// Nobody answers until it is up again.
@@ -130,7 +184,11 @@ impl Redis {
         // Its own replicas begin with what it has.
         let before = std::mem::take(&mut inner.before);
         if let Some((_, store)) = before.into_iter().rev().take(lost).last() {
+            let era = inner.era();
             inner.store = store;
+            if inner.era() != era {
+                inner.log_since = self.elapsed();
+            }
         }
         inner.ahead += ahead;
         drop(inner);
@@ -149,9 +207,9 @@ impl Redis {
 
     /// Settles what becomes of a request.
     pub(super) fn fate(&self) -> Fate {
-        let Inner { random, trouble, .. } = &mut *self.inner();
+        let Inner { random, trouble, loses_answers, .. } = &mut *self.inner();
         let mut of_thousand = |count: u32| random.u32(..1000) < count;
-        let (is_lost, is_unanswered) = (of_thousand(*trouble), of_thousand(*trouble));
+        let (is_lost, is_unanswered) = (of_thousand(*trouble), of_thousand(*trouble) || *loses_answers);
         let (there_long, back_long) = (of_thousand(*trouble), of_thousand(*trouble));
         let mut time = |is_long| Duration::from_millis(if is_long { random.u64(..2500) } else { random.u64(..3) });
         Fate { there: time(there_long), back: time(back_long), is_lost, is_unanswered }

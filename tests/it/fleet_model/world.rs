@@ -142,8 +142,13 @@ impl World {
     /// A node begins a life.
     pub(super) fn born(&self, life: Life) -> Node {
         let mut account = self.account();
-        let birth =
-            Birth { at: account.next(), in_log: self.in_log(&account), masters: self.masters, has_replayed: false };
+        let birth = Birth {
+            at: account.next(),
+            in_log: self.in_log(&account),
+            masters: self.masters,
+            time: self.redis.elapsed(),
+            has_replayed: false,
+        };
         account.births.insert(life, birth);
         Node::start(&self.redis, self.clocks[life.0].clone(), &format!("n{}", life.0), life.1)
     }
@@ -306,14 +311,17 @@ impl World {
             return;
         }
         let (fleet, account, trace) = (Arc::clone(&self.nodes[node].fleet), Arc::clone(&self.account), self.writer());
-        let lives: Vec<_> = self.nodes.iter().map(|node| node.life).collect();
+        let (lives, redis) = (self.nodes.iter().map(|node| node.life).collect::<Vec<_>>(), Arc::clone(&self.redis));
         let task = self.nodes[node].spawn(async move {
             let acknowledged = fleet.acknowledged_by_all(place, Instant::now() + CONFIRMATION).await;
             let mut account = account.lock().expect("nothing panics while it is held");
             let now = account.next();
             trace(format!("who has purge {index} (at {now}): {acknowledged:?}"));
+            // A node that never knew the log before this one does not know who follows that still.
+            let lost_for = redis.lost_a_log_ago();
+            let knew_the_last = u128::from(redis.elapsed() - account.births[&life].time) > lost_for.as_millis();
             let purge = &mut account.purges[index];
-            if acknowledged.is_by_all {
+            if acknowledged.is_by_all && (knew_the_last || lost_for > MAX_LAG) {
                 purge.by_all = purge.by_all.or(Some(now));
             }
             purge.named.extend(named(&acknowledged.by, &lives));
