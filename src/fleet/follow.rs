@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::Fleet;
 use super::breach::{self, Breach, Place};
-use super::log::{Draft, Entry, LogError, Member, PAGE, State};
+use super::log::{Draft, Entry, LogError, Member, Muster, PAGE, State};
 use super::notice::Notice;
 use super::position::Position;
-use crate::cache::ledger::Stamp;
+use crate::cache::ledger::{STRIDE, Stamp};
 
 /// The first and the longest pause after the log could not be asked; half of each is left to chance, so that a fleet does
 /// not come back all at once.
@@ -39,11 +39,13 @@ pub(super) struct Follower<'a> {
     /// Whether the end of the log was seen: only there it is waited for more.
     is_at_end: bool,
     is_troubled: bool,
+    /// What was heard of the nodes when the log had more than was read.
+    unconfirmed: Option<Muster>,
 }
 
 impl<'a> Follower<'a> {
     pub(super) fn new(fleet: &'a Arc<Fleet>) -> Self {
-        Self { fleet, cursor: None, is_at_end: false, is_troubled: false }
+        Self { fleet, cursor: None, is_at_end: false, is_troubled: false, unconfirmed: None }
     }
 
     /// Follows for ever.
@@ -97,11 +99,13 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Has the ledger follow the log that we do: it begins one of its own when it has no numbers left.
+    /// Has the ledger follow the log that we do: it begins one of its own when it has no numbers left. The last one of
+    /// those: what was stored under the others must not come behind what is purged from now on.
     fn hold_ledger(&self) {
         let Some(Cursor { era, position, .. }) = self.cursor else { return };
         if self.fleet.ledger.era() != era {
-            self.fleet.ledger.adopt(Stamp { era, number: position.number() });
+            let number = self.fleet.recent.highest().max(position).number() + (STRIDE - 1);
+            self.fleet.ledger.adopt(Stamp { era, number });
         }
     }
 
@@ -125,19 +129,26 @@ impl<'a> Follower<'a> {
         let fleet = self.fleet;
         let (era, position) = self.cursor.map_or_else(Default::default, |cursor| (cursor.era, cursor.position));
         let me = Member { name: fleet.name.clone(), era, position };
-        let asked = Instant::now();
-        let muster = fleet.log.beat(&me, fleet.recent.highest()).await?;
+        // Before it is asked: what is added meanwhile is not missing from what it says.
+        let (asked, highest) = (Instant::now(), fleet.recent.highest());
+        let muster = fleet.log.beat(&me, highest).await?;
         let state = muster.state;
-        fleet.roll.call(asked, muster);
+        fleet.roll.call(asked, muster.clone());
         match self.cursor {
             Some(cursor) if cursor.era == state.era => {
-                let is_behind_us = state.last < cursor.position
+                let is_behind_us = state.last < highest
                     || (state.last == cursor.position && cursor.tail.is_some_and(|tail| tail != state.tail));
                 if is_behind_us {
                     self.reconcile(state.tail, false).await?;
+                } else {
+                    self.unconfirmed = Some(muster);
+                    self.confirm();
                 }
                 Ok(true)
             }
+            // It would begin before purges that are known here: one of an era that was given up, and that a fail-over
+            // has brought back, or one that a clock has begun that goes wrong.
+            _ if state.base < highest => self.give_up(state.era, highest).await.map(|_| false),
             _ => {
                 self.begin(state);
                 Ok(false)
@@ -145,11 +156,23 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// Takes down where the nodes were, once all that the log had then was read.
+    fn confirm(&mut self) {
+        let Some(cursor) = self.cursor else { return };
+        let is_read =
+            |muster: &mut Muster| muster.state.last == cursor.position && cursor.tail == Some(muster.state.tail);
+        if let Some(muster) = self.unconfirmed.take_if(is_read) {
+            self.fleet.roll.confirm(muster.members);
+        }
+    }
+
     /// Takes up a log at its beginning.
     fn begin(&mut self, state: State) {
         let fleet = self.fleet;
+        self.unconfirmed = None;
         if fleet.place().is_some() {
             fleet.metrics.lost.inc();
+            fleet.roll.is_incomplete_for(fleet.max_lag);
             tracing::warn!(
                 "the log of purges is another one: everything stored so far is revalidated before it is used"
             );
@@ -167,14 +190,16 @@ impl<'a> Follower<'a> {
         let fleet = self.fleet;
         let Some(cursor) = self.cursor else { return Err(LogError::OtherEra) };
         let stamp = Stamp { era: cursor.era, number: entry.position.number() };
-        if cursor.tail.is_some_and(|tail| tail != entry.previous)
+        // What this node added since it read last must come before what stands behind it.
+        let is_missing = fleet.recent.holds_between(cursor.position, entry.position);
+        if (is_missing || cursor.tail.is_some_and(|tail| tail != entry.previous))
             && self.reconcile(entry.previous, true).await? == Break::Trimmed
         {
             fleet.metrics.trimmed.inc();
             tracing::warn!("the log of purges was trimmed before it was read: what was stored before is revalidated");
             fleet.ledger.doubt(stamp).map_err(|_| LogError::OtherEra)?;
         }
-        if !fleet.recent.holds(entry.id) {
+        if !fleet.recent.holds(&entry) {
             let notice = Notice::decode(&entry.payload);
             if let Err(error) = &notice {
                 tracing::warn!("an entry of the log of purges cannot be read, and may name anything: {error}");
@@ -185,6 +210,7 @@ impl<'a> Follower<'a> {
         self.cursor = Some(Cursor { position, tail, ..cursor });
         fleet.recent.remember(entry);
         fleet.set_place(Some((cursor.era, position)));
+        self.confirm();
         Ok(())
     }
 
@@ -221,11 +247,13 @@ impl<'a> Follower<'a> {
                 self.cursor = Some(Cursor { tail: None, ..cursor });
                 Ok(Break::Mended)
             }
-            Breach::Unknown => {
-                fleet.log.renew(cursor.era, highest).await?;
-                Err(LogError::OtherEra)
-            }
+            Breach::Unknown => self.give_up(cursor.era, highest).await,
         }
+    }
+
+    async fn give_up(&self, era: u64, floor: Position) -> Result<Break, LogError> {
+        self.fleet.log.renew(era, floor).await?;
+        Err(LogError::OtherEra)
     }
 
     /// Adds what a fail-over took from the log, behind all that anybody knows. Others may do the same: each is added once.
@@ -234,10 +262,14 @@ impl<'a> Follower<'a> {
         tracing::warn!(count, "the log of purges has lost its end: what this node knows of it is added again");
         for entry in lost {
             let Some(Cursor { era, position, .. }) = self.cursor else { return Err(LogError::OtherEra) };
-            let draft = Draft { id: entry.id, payload: entry.payload, again: true };
+            let draft = Draft { id: entry.id, payload: entry.payload.clone(), again: true };
             let floor = fleet.recent.highest().max(position);
             let position = fleet.log.append(era, floor, &draft, PATIENCE).await?;
-            fleet.recent.raise(position);
+            // With its new number, too: where two masters took purges for a while, others may have numbers between the two
+            // and know nothing of it.
+            let notice = Notice::decode(&entry.payload);
+            self.act(Stamp { era, number: position.number() }, notice.as_ref().ok())?;
+            fleet.recent.remember(Entry { position, previous: 0, ..entry });
             fleet.metrics.readded.inc();
         }
         Ok(())

@@ -5,13 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use tokio::time::Instant;
 
 use super::Shared;
 use super::inquiry::{self, Inquiry, Way};
 use super::look_up::{self, Found, Need, Usable};
-use crate::cache::entry::Entry;
+use crate::cache::entry::{Entry, Head};
+use crate::cache::ledger::{Ledger, Stamp};
 use crate::cache::tier::{Extent, Tier};
 use crate::fleet::Fleet;
 use crate::fleet::lease::{Lease, Leases, Taken};
@@ -44,6 +46,17 @@ impl Elsewhere {
     /// Whether what other nodes stored may be used.
     fn is_current(&self) -> bool {
         self.fleet.is_told()
+    }
+
+    /// What the second tier has for a request with these fields, as far as it may be used by a node with this ledger.
+    pub(super) async fn find(&self, ledger: &Ledger, key: &Key, request: &HeaderMap) -> Option<Arc<Entry>> {
+        if !self.is_current() {
+            return None;
+        }
+        let known = ledger.stamp();
+        let entry = self.tier.get(key, request).await.ok().flatten()?;
+        // Asked again: a purge may have come while Redis answered.
+        self.is_current().then(|| as_known_to(known, entry))
     }
 }
 
@@ -81,14 +94,13 @@ pub(super) async fn peek(shared: &Shared, inquiry: &Inquiry) -> Option<Usable> {
 /// Whether what the second tier has would be used, for a request that memory leaves in need: to answer it, or to ask the
 /// origin with.
 pub(super) fn is_worth(shared: &Shared, inquiry: &Inquiry, need: &Need, entry: &Arc<Entry>) -> bool {
-    let is_current = shared.elsewhere.as_ref().is_some_and(Elsewhere::is_current);
     let asked = inquiry.asked(shared.clock.now());
     let judged = look_up::judge(&shared.ledger, entry, &asked, inquiry.directives().as_ref());
     let is_usable = match judged {
         Found::Usable(_) => true,
         Found::Needed(of_entry) => of_entry.stored.is_some(),
     };
-    is_current && may_be_elsewhere(need) && is_news(need, entry) && is_usable
+    may_be_elsewhere(need) && is_news(need, entry) && is_usable
 }
 
 /// Whether an entry is more recent than what memory has.
@@ -113,12 +125,8 @@ impl Search<'_> {
     /// Looks into the second tier. What is there goes into memory; what cannot answer may serve to ask the origin with.
     async fn look(&self, need: &mut Need) -> Option<Usable> {
         let Self { shared, inquiry, elsewhere } = self;
-        if !elsewhere.is_current() {
-            return None;
-        }
-        let entry = elsewhere.tier.get(&inquiry.key, &inquiry.headers).await.ok().flatten()?;
-        // Asked again: a purge may have come while Redis answered.
-        if !is_news(need, &entry) || !elsewhere.is_current() {
+        let entry = elsewhere.find(&shared.ledger, &inquiry.key, &inquiry.headers).await?;
+        if !is_news(need, &entry) {
             return None;
         }
         let asked = inquiry.asked(shared.clock.now());
@@ -166,6 +174,16 @@ impl Search<'_> {
             }
         }
     }
+}
+
+/// A response of another node, as a node judges it that knew so much before it asked for it.
+fn as_known_to(known: Stamp, entry: Arc<Entry>) -> Arc<Entry> {
+    let stamp = entry.head.stamp.as_known_to(known);
+    if stamp == entry.head.stamp {
+        return entry;
+    }
+    let head = Head { stamp, ..entry.head.clone() };
+    Arc::new(Entry::new(head, entry.body.clone(), entry.part))
 }
 
 /// Stores a response elsewhere, too, in the background; other nodes that wait for `lease` find it there.

@@ -9,6 +9,7 @@ mod collapsing;
 mod commands;
 mod explaining;
 mod fleet;
+mod fleet_model;
 mod forwarding;
 mod lifecycle;
 mod link;

@@ -79,14 +79,14 @@ pub async fn explain(shared: &Shared, question: &Question) -> Result<Explanation
 
 /// What the second tier has for the request, where there is one.
 async fn in_second_tier(shared: &Shared, site: &Site, question: &Question) -> Option<Arc<Entry>> {
-    let tier = &shared.elsewhere.as_ref()?.tier;
+    let elsewhere = shared.elsewhere.as_ref()?;
     let Ok(Read::Clean(clean)) = request::read(question) else { return None };
     let Clean { mut parts, target, client, has_body, .. } = *clean;
     let Course { way, key, .. } = Course::of(site, &client, &target, &mut parts, has_body);
     if way != Way::Cache {
         return None;
     }
-    tier.get(&key.to_key(), &parts.headers).await.ok().flatten()
+    elsewhere.find(&shared.ledger, &key.to_key(), &parts.headers).await
 }
 
 impl<'a> Case<'a> {
