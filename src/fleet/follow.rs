@@ -237,7 +237,15 @@ impl<'a> Follower<'a> {
         let highest = fleet.recent.highest().max(cursor.position);
         let first = known.first().map_or(cursor.position, |entry| entry.position.min(cursor.position));
         let stored = fleet.log.between(first, highest).await?;
-        match compare((known, is_all), &stored, (cursor.position, previous, is_read_on)) {
+        let is_anything_there = stored.first().is_some_and(|entry| entry.position <= cursor.position);
+        let older = if is_anything_there { Vec::new() } else { fleet.log.between(Position::default(), first).await? };
+        let found = match (older.last(), known.first()) {
+            // Where the end of what is left is what came before all that is remembered, it was lost, not trimmed.
+            (Some(end), Some(begin)) if end.id == begin.previous => Finding::Lost(known),
+            (Some(_), _) => Finding::Foreign,
+            (None, _) => compare((known, is_all), &stored, (cursor.position, previous, is_read_on)),
+        };
+        match found {
             Finding::Trimmed => Ok(Break::Trimmed),
             Finding::Foreign => self.give_up(cursor.era, highest).await,
             Finding::Lost(lost) => {
