@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::Fleet;
@@ -23,6 +24,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Time for adding an entry that nobody waits for.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Purges that are added in one go: few round trips for many, and no long queue before what others ask.
+const BATCH: usize = 64;
 
 /// Where this node is in a log.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +65,7 @@ impl<'a> Follower<'a> {
                 Err(LogError::OtherEra) => self.cursor = None,
                 Err(error) => {
                     // Where Redis does not answer, its links have said so.
-                    let is_said = self.is_troubled || matches!(error, LogError::Unreachable(_));
+                    let is_said = self.is_troubled || matches!(error, LogError::Unasked | LogError::Unreachable(_));
                     if !is_said {
                         tracing::warn!("the log of purges is not followed: {error}");
                     }
@@ -112,15 +116,35 @@ impl<'a> Follower<'a> {
     /// Adds what could not be added before, in its order.
     async fn send_kept(&mut self) -> Result<(), LogError> {
         let fleet = self.fleet;
-        while let (Some(draft), Some(cursor)) = (fleet.outbox.first(), self.cursor) {
-            let position = fleet.log.append(cursor.era, fleet.recent.highest(), &draft, PATIENCE).await?;
-            // With the number that the log gave it, it concerns all that other nodes stored without knowing of it.
-            let notice = Notice::decode(&draft.payload);
-            let stamp = Stamp { era: cursor.era, number: position.number() };
-            self.act(stamp, notice.as_ref().ok())?;
-            fleet.recent.remember(Entry { position, id: draft.id, previous: 0, payload: draft.payload });
-            fleet.outbox.done(draft.id);
+        while let (Some(Cursor { era, .. }), false) = (self.cursor, fleet.outbox.is_empty()) {
+            let drafts = fleet.outbox.oldest(BATCH);
+            // Over one connection: they are added in the order in which they are asked for.
+            let floor = fleet.recent.highest();
+            let added = join_all(drafts.iter().map(|draft| fleet.log.append(era, floor, draft, PATIENCE))).await;
+            let mut failure = None;
+            for (draft, added) in drafts.into_iter().zip(added) {
+                match added {
+                    Ok(position) => self.sent(era, position, draft)?,
+                    Err(error) => {
+                        if error != LogError::Unasked {
+                            fleet.outbox.may_be_there(draft.id);
+                        }
+                        failure.get_or_insert(error);
+                    }
+                }
+            }
+            failure.map_or(Ok(()), Err)?;
         }
+        Ok(())
+    }
+
+    /// Takes down what the log has taken at last: with the number that it gave it, it concerns all that other nodes stored
+    /// without knowing of it.
+    fn sent(&self, era: u64, position: Position, draft: Draft) -> Result<(), LogError> {
+        let notice = Notice::decode(&draft.payload);
+        self.act(Stamp { era, number: position.number() }, notice.as_ref().ok())?;
+        self.fleet.recent.remember(Entry { position, id: draft.id, previous: 0, payload: draft.payload });
+        self.fleet.outbox.done(draft.id);
         Ok(())
     }
 
@@ -239,8 +263,10 @@ impl<'a> Follower<'a> {
         let highest = fleet.recent.highest().max(cursor.position);
         let first = known.first().map_or(cursor.position, |entry| entry.position.min(cursor.position));
         let stored = fleet.log.between(first, highest).await?;
+        let is_anything_there = stored.first().is_some_and(|entry| entry.position <= cursor.position);
+        let older = if is_anything_there { None } else { fleet.log.between(Position::default(), first).await?.pop() };
         let at = Place { position: cursor.position, previous, is_read_on };
-        match breach::find(&known, is_all, &stored, at) {
+        match breach::find((&known, is_all), older.as_ref(), &stored, at) {
             Breach::Trimmed => Ok(Break::Trimmed),
             Breach::Lost(lost) => {
                 self.add_again(lost).await?;

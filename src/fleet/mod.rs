@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::follow::Follower;
-use self::log::{Draft, Entry, Member, PurgeLog};
+use self::log::{Draft, Entry, LogError, Member, PurgeLog};
 use self::metrics::Metrics;
 use self::notice::{Effect, Notice};
 use self::outbox::Outbox;
@@ -120,16 +120,21 @@ impl Fleet {
     /// Carries a purge out: when this returns, it is in force on this node, and in the log where that could be asked
     /// within `patience`. Not to be dropped before: it goes into a task of its own.
     pub async fn announce(&self, notice: &Notice, patience: Duration) -> Announced {
-        let draft = Draft { id: fastrand::u64(1..), payload: notice.encode().into(), again: false };
+        let mut draft = Draft { id: fastrand::u64(1..), payload: notice.encode().into(), again: false };
         let id = draft.id;
         // What was kept goes first: the log tells of purges in their order.
         if self.outbox.is_empty()
             && let Some((era, _)) = self.place()
-            && let Ok(position) = self.log.append(era, self.recent.highest(), &draft, patience).await
         {
-            let stamp = self.taken(era, position, notice);
-            self.recent.remember(Entry { position, id, previous: 0, payload: draft.payload });
-            return Announced { id, stamp, place: Some((era, position)) };
+            match self.log.append(era, self.recent.highest(), &draft, patience).await {
+                Ok(position) => {
+                    let stamp = self.taken(era, position, notice);
+                    self.recent.remember(Entry { position, id, previous: 0, payload: draft.payload });
+                    return Announced { id, stamp, place: Some((era, position)) };
+                }
+                // It may have been taken all the same.
+                Err(error) => draft.again = error != LogError::Unasked,
+            }
         }
         // Kept before it acts: from then on nothing is taken from the second tier that has not heard of it.
         self.outbox.keep(draft, self.clock.now());

@@ -48,7 +48,12 @@ impl Recent {
         remembered.highest = remembered.highest.max(entry.position);
         if !remembered.ids.insert(entry.id) {
             let Some(place) = remembered.entries.iter().position(|known| known.id == entry.id) else { return };
-            if remembered.entries[place].position >= entry.position {
+            let known = &mut remembered.entries[place];
+            if known.position == entry.position && known.previous == 0 {
+                // Who adds one does not see what stands before it.
+                known.previous = entry.previous;
+            }
+            if known.position >= entry.position {
                 return;
             }
             let known = remembered.entries.remove(place);
@@ -138,8 +143,14 @@ mod tests {
         assert!(!recent.holds(&entry(0, 1)) && recent.holds(&entry(1999, 1)));
         recent.remember(entry(2000, BYTES + 1));
         assert_eq!(recent.all().0.len(), 1, "the largest alone");
+        let again = Entry { position: entry(3000, 0).position, ..entry(2000, BYTES + 1) };
+        recent.remember(again.clone());
+        assert_eq!(recent.all().0, [again], "where the log has it again, and only there");
+        assert!(
+            !recent.holds(&entry(2000, 0)) && recent.holds_between(entry(2999, 0).position, entry(3001, 0).position)
+        );
         recent.forget();
         assert!(recent.all() == (Vec::new(), true) && !recent.holds(&entry(2000, 0)));
-        assert_eq!(recent.highest(), entry(2000, 0).position, "the next log begins behind it");
+        assert_eq!(recent.highest(), entry(3000, 0).position, "the next log begins behind it");
     }
 }

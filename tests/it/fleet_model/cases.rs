@@ -37,8 +37,9 @@ async fn a_purge_that_is_lost_before_its_own_node_has_read_it_is_added_again() {
     for is_followed in [false, true] {
         let bench = Bench::of(2, 1000).await;
         let old = bench.fetched(1, "x");
-        // It is told, and its follower is not.
+        // It is told, and its follower is not: that has asked already, and been answered.
         bench.nodes[0].freeze();
+        bench.purge(1, "w").await;
         let purge = bench.purge(0, "x").await;
         let scripts = bench.redis.scripts_since(|store| store.holds(purge.id));
         bench.redis.fail_over(scripts, 5);
@@ -51,6 +52,28 @@ async fn a_purge_that_is_lost_before_its_own_node_has_read_it_is_added_again() {
         assert_eq!(bench.count(&purge), 1, "followed by another: {is_followed}");
         assert_eq!(bench.standings(&old), [Dead, Dead], "followed by another: {is_followed}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_purge_so_large_that_it_alone_is_remembered_is_not_taken_for_trimmed() {
+    let bench = Bench::of(2, 1000).await;
+    let large = "x".repeat(17 << 20);
+    let old = bench.fetched(1, &large);
+    bench.purge(1, "w").await;
+    bench.settle().await;
+    bench.nodes[1].cut(true);
+    let purge = bench.purge(0, &large).await;
+    let scripts = bench.redis.scripts_since(|store| store.holds(purge.id));
+    bench.redis.fail_over(scripts, 5);
+    bench.pass(Duration::from_millis(10)).await;
+    bench.nodes[0].freeze();
+    bench.nodes[1].cut(false);
+    bench.settle().await;
+    bench.purge(1, "y").await;
+    bench.nodes[0].thaw();
+    bench.settle().await;
+    assert_eq!(bench.count(&purge), 1, "it is added again");
+    assert_eq!(bench.standings(&old), [Dead, Dead]);
 }
 
 #[tokio::test(start_paused = true)]
