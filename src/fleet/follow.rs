@@ -89,7 +89,14 @@ impl<'a> Follower<'a> {
         let Some(cursor) = self.cursor else { return Ok(()) };
         let moment = self.fleet.ledger.moment();
         let wait = if self.is_at_end { self.fleet.wait } else { Duration::ZERO };
-        let entries = self.fleet.log.read(cursor.position, wait).await?;
+        let entries = match self.fleet.log.read(cursor.position, wait).await {
+            // Somebody else's entries, which no later one will make readable: another log has none of them.
+            Err(LogError::Garbled(_)) => {
+                self.give_up(cursor.era, self.fleet.recent.highest()).await?;
+                return Ok(());
+            }
+            entries => entries?,
+        };
         self.is_at_end = entries.len() < PAGE;
         for entry in entries {
             self.take(entry).await?;

@@ -29,6 +29,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long Redis is given for its connections' own questions, at least.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How much longer than it may lag a node lives, beside a fifth of that.
+const LEASE_MARGIN: Duration = Duration::from_millis(500);
+
 /// The longest call of the links that purges go over: one of them waits half a second for entries.
 const LONGEST: Duration = Duration::from_secs(2);
 
@@ -84,9 +87,9 @@ impl Others {
         let tier =
             Arc::new(RedisTier::register(redis::Links { reads, bodies, writes }, of_tier, clock.clone(), registry));
         let ledger = Arc::new(Ledger::shared(clock.clone(), settings.max_lag));
-        // A node lives a little longer than what it stores may be used without word of the log, whatever the clocks do:
-        // who is no longer waited for uses nothing.
-        let lease = settings.max_lag + settings.max_lag / 10;
+        // A node lives longer than what it stores may be used without word of the log: who is no longer waited for uses
+        // nothing. The margin is for clocks that run unlike, and for a new master that has not all of the old one's.
+        let lease = settings.max_lag + settings.max_lag / 5 + LEASE_MARGIN;
         let log = RedisLog::new(
             &settings.namespace,
             redis_log::Links { follows: follows.clone(), asks: asks.clone() },

@@ -203,3 +203,36 @@ async fn a_wrong_password_leaves_a_node_that_caches_in_memory() {
     assert_eq!(stats(&node).await["redis"]["state"], json!("denied"));
     assert!(!name(&node).await.is_empty());
 }
+
+#[tokio::test]
+async fn entries_that_somebody_else_puts_into_the_log_cost_a_revalidation_and_stop_no_purge() {
+    let redis = Redis::start();
+    let origin = Origin::serve(|asked| {
+        if asked.field("if-none-match").is_some() {
+            return crate::support::origin::status(304, "").fresh(600);
+        }
+        numbered(&asked)
+    })
+    .await;
+    let nodes = nodes(2, &origin, &redis.url()).await;
+    get(&nodes[0], "/a").await;
+    let cases: [(&[&str], &str); 5] = [
+        (&["XADD", "{larder}:log", "*", "p", "garbage"], "an entry without its place in the chain"),
+        (&["XADD", "{larder}:log", "18446744073709551614-1", "i", "1", "c", "0", "p", "x"], "the last id but one"),
+        (&["DEL", "{larder}:log"], "no stream"),
+        (&["HSET", "{larder}:meta", "era", "none"], "an era that is no number"),
+        (&["SET", "{larder}:nodes", "x"], "a key of another kind"),
+    ];
+    for (command, why) in cases {
+        redis.cli(command);
+        // Whatever the log is by then, a purge gets through, and is in force everywhere.
+        eventually(why, async || {
+            let (status, _) = purge(&nodes[1], of_tag()).await;
+            (status == 200).then_some(())
+        })
+        .await;
+        let reply = get(&nodes[0], "/a").await;
+        assert!(!reply.cache().is_fresh_hit(), "{why}: {:?}", reply.cache());
+        assert!(get(&nodes[0], "/a").await.cache().hit, "{why}: it is stored again");
+    }
+}

@@ -167,7 +167,7 @@ fn links(url: &str) -> Links {
 }
 
 async fn come_up(links: &Links) {
-    for link in [&links.reads, &links.writes] {
+    for link in [&links.reads, &links.bodies, &links.writes] {
         tokio::spawn(link.clone().run(CancellationToken::new()));
         tokio::time::timeout(PATIENCE, link.up()).await.expect("it comes up");
     }
