@@ -20,9 +20,12 @@ use crate::policy::vary::Selecting;
 /// Chunks that are asked for at once: 1 MiB. A longer answer would hold up all others on the connection.
 const BATCH: usize = 4;
 
-/// What large bodies on their way may take together, in KiB: they are held before anybody knows whether they are sound.
-/// Beyond it a look-up of one more is a miss.
-pub(super) const ROOM: usize = 64 << 10;
+/// What answers on their way may take together, in KiB: they are held before anybody knows whether they are sound. Beyond
+/// it one more look-up is a miss. 128 MiB are 512 look-ups at once: half of that is more than a Redis in good health has.
+pub(super) const ROOM: usize = 128 << 10;
+
+/// What a look-up takes of it at first: the head, and one chunk.
+const FIRST: u32 = 256;
 
 /// Why a look-up gave nothing, other than that nothing is there.
 #[derive(Debug)]
@@ -47,7 +50,7 @@ pub(super) struct LookUp<'a> {
     pub(super) link: &'a Link,
     /// For the rest of large bodies: on the same connection they would hold up the heads of all others.
     pub(super) bodies: &'a Link,
-    /// Room for large bodies on their way, in KiB.
+    /// Room for answers on their way, in KiB.
     pub(super) room: &'a Semaphore,
     pub(super) namespace: &'a str,
     pub(super) max_body: u64,
@@ -74,6 +77,7 @@ fn odd(name: &str, oddity: impl Into<Oddity>, evidence: Evidence) -> Trouble {
 impl LookUp<'_> {
     /// The response that is stored under `key` for a request with these fields.
     pub(super) async fn find(&self, key: &Key, request: &HeaderMap) -> Result<Option<Entry>, Trouble> {
+        let _room = self.room.try_acquire_many(FIRST).map_err(|_| Trouble::Unreachable)?;
         let primary = name::primary(self.namespace, key);
         let [head, chunk, names] = self.read(&primary, ["h", "0", "v"]).await?;
         match (found(&primary, head, chunk)?, names) {
@@ -114,7 +118,6 @@ impl LookUp<'_> {
         let wanted = decoded.chunks();
         let _room = match wanted {
             0 | 1 => None,
-            // As many permits as there are at the most: one body always has room.
             _ => Some(self.room.try_acquire_many(kibibytes(wanted)).map_err(|_| Trouble::Unreachable)?),
         };
         let mut chunks: Vec<Bytes> = found.chunk.take().filter(|_| wanted > 0).map(exact).into_iter().collect();
@@ -170,9 +173,9 @@ fn found(name: &str, head: Option<Vec<u8>>, chunk: Option<Vec<u8>>) -> Result<Op
     }
 }
 
-/// What so many chunks take, cut to what there is room for.
+/// What so many chunks take; of a body that is larger than all the room there is, half of that: a few at a time have it.
 fn kibibytes(chunks: usize) -> u32 {
-    u32::try_from((chunks * codec::CHUNK).div_ceil(1024).min(ROOM)).unwrap_or(u32::MAX)
+    u32::try_from((chunks * codec::CHUNK).div_ceil(1024).min(ROOM / 2)).unwrap_or(u32::MAX)
 }
 
 fn bulk(value: Value) -> Result<Option<Vec<u8>>, Trouble> {

@@ -73,7 +73,7 @@ pub struct RedisTier {
     clock: Clock,
     metrics: Metrics,
     queue: Queue,
-    /// For large bodies that are being read.
+    /// For what is being read.
     room: Semaphore,
 }
 

@@ -86,7 +86,7 @@ async fn in_second_tier(shared: &Shared, site: &Site, question: &Question) -> Op
     if way != Way::Cache {
         return None;
     }
-    elsewhere.find(&shared.ledger, &key.to_key(), &parts.headers).await
+    elsewhere.find(&shared.ledger, &key.to_key(), &parts.headers).await.ok().flatten()
 }
 
 impl<'a> Case<'a> {
