@@ -4,7 +4,7 @@
 //! the scripts compare. Where request fields select responses, that hash has the names of these fields, and each response
 //! has a hash of its own, `{namespace:o:key}:values`. All of a key lies in one slot of a cluster.
 //!
-//! Trouble with Redis is a miss. Nothing that it gives is believed: [`codec`](super::codec) says what is a stored response
+//! Trouble with Redis is a miss. Nothing that it gives is believed: [`codec`] says what is a stored response
 //! and what is not; what is not is counted and deleted. Nobody waits for a write.
 
 mod look_up;
