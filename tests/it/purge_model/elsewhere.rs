@@ -115,8 +115,9 @@ async fn while_the_others_have_not_heard_of_a_purge_nothing_of_theirs_is_used() 
     let fleet = &shared.elsewhere.as_ref().expect("it has one").fleet;
     let notice = Notice { scopes: of_tag().into(), effect: Effect::Hard, at: shared.clock.now(), who: "me".to_owned() };
     assert_eq!(fleet.announce(&notice, Duration::ZERO).await.place, None, "the log cannot be asked");
-    // Another node, which has not heard of it, stores what it had fetched before, with all that it knows.
-    shared.memory.iter().for_each(|(key, _)| shared.memory.remove(key.as_bytes()));
+    // Another node, which has not heard of it, stores what it had fetched before, knowing more of the log than this one.
+    let known = shared.ledger.stamp();
+    shelve(&shared, &shelf, Stamp { number: known.number + 100, ..known });
     let (body, cache) = get(&serve, "/x").await;
     assert_eq!((&*body, cache.hit), ("v2", false), "{cache:?}");
 }
