@@ -14,6 +14,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::framing::{Fault, Framing, Place};
 use super::pulse::Pulse;
 use crate::policy::outcome::{Detail, Outcome};
 use crate::respond::error::{Problem, error};
@@ -25,6 +26,10 @@ const METER_BYTES: u64 = 16 << 10;
 /// An answer of at most so many bytes is written as one piece: the kernel takes a list of pieces more slowly than we
 /// copy so few bytes.
 const SMALL_BYTES: usize = 2 << 10;
+
+/// What the library reads in the place of a head that it must not read: an error wherever in a head it stands, and an
+/// end, because the library looks at whole heads only.
+const POISON: &[u8] = b"\0\r\n\r\n";
 
 /// What is read at once to be thrown away.
 const WASTE_BYTES: usize = 16 << 10;
@@ -44,8 +49,9 @@ pub(crate) struct Wire<I: AsFd> {
     replaced: Option<usize>,
     /// Everything is written, and the client will know it for the end.
     is_shut: bool,
-    /// The head that is being read has more than its first line.
-    has_request_line: bool,
+    framing: Framing,
+    /// Why nothing that comes in is read any more.
+    fault: Option<Fault>,
     meter: Meter,
 }
 
@@ -61,7 +67,8 @@ impl<I: AsFd> Wire<I> {
             ours: Bytes::new(),
             replaced: None,
             is_shut: false,
-            has_request_line: false,
+            framing: Framing::new(),
+            fault: None,
             meter,
         }
     }
@@ -100,11 +107,14 @@ impl<I: AsyncWrite + AsFd + Unpin> Wire<I> {
     fn replace_refusal(&mut self, refusal: &[u8]) {
         let Some(status) = refusal.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) else { return };
         let Ok(mut status) = StatusCode::from_bytes(status) else { return };
-        if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && !self.has_request_line {
+        let mut reason = None;
+        if let Some(fault) = self.fault {
+            (status, reason) = (fault.status, Some(fault.reason));
+        } else if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && self.framing.is_in_request_line() {
             // What outgrew the limit is the target alone.
             status = StatusCode::URI_TOO_LONG;
         }
-        if let Some(ours) = spell_out(status, refusal) {
+        if let Some(ours) = spell_out(status, reason, refusal) {
             self.pulse.expect_surplus();
             self.meter.telemetry.metrics().malformed_heads.inc();
             self.ours = ours;
@@ -142,8 +152,9 @@ fn gather<'a>(slices: &[IoSlice<'_>], together: &'a mut [u8; SMALL_BYTES]) -> Op
 }
 
 /// The library's refusal of a head it could not read, with the fields that our errors have. Its own fields stay.
-fn spell_out(status: StatusCode, refusal: &[u8]) -> Option<Bytes> {
+fn spell_out(status: StatusCode, reason: Option<&'static str>, refusal: &[u8]) -> Option<Bytes> {
     let reason = match status {
+        _ if reason.is_some() => reason?,
         StatusCode::BAD_REQUEST => "the head of the request is malformed",
         StatusCode::URI_TOO_LONG => "the target is too long",
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head is larger than server.max_header_bytes",
@@ -165,6 +176,23 @@ fn spell_out(status: StatusCode, refusal: &[u8]) -> Option<Bytes> {
 }
 
 impl<I: AsyncRead + AsFd + Unpin> Wire<I> {
+    /// Keeps back what came from `fault` on, and all that will: the library refuses the head, or the body breaks off.
+    fn stop(&mut self, fault: Fault, before: usize, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        self.pulse.expect_surplus();
+        self.fault = Some(fault);
+        buffer.set_filled(before + fault.at);
+        self.prefix = Bytes::new();
+        if fault.place == Place::Head {
+            let (now, later) = POISON.split_at(POISON.len().min(buffer.remaining()));
+            buffer.put_slice(now);
+            self.prefix = Bytes::from_static(later);
+        } else if fault.at == 0 {
+            // Nothing read would be taken for the client's end.
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(())
+    }
+
     /// Reads what still comes, until the client ends it. How long this may go on is the pulse's to say; how much comes
     /// meanwhile does not matter, nothing of it is kept.
     ///
@@ -187,6 +215,9 @@ impl<I: AsyncRead + AsFd + Unpin> AsyncRead for Wire<I> {
         let this = &mut *self;
         let before = buffer.filled().len();
         if this.prefix.is_empty() {
+            if this.fault.is_some() {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
             ready!(Pin::new(&mut this.inner).poll_read(cx, buffer))?;
         } else {
             let piece = this.prefix.split_to(this.prefix.len().min(buffer.remaining()));
@@ -194,10 +225,17 @@ impl<I: AsyncRead + AsFd + Unpin> AsyncRead for Wire<I> {
         }
         let read = buffer.filled().len() - before;
         this.meter.read(read);
-        if read > 0 && this.is_http1 && !this.pulse.is_in_flight() {
-            let is_first = this.pulse.head_bytes_came();
-            let has_line = || memchr::memchr(b'\n', &buffer.filled()[before..]).is_some();
-            this.has_request_line = (this.has_request_line && !is_first) || has_line();
+        if read == 0 || !this.is_http1 {
+            return Poll::Ready(Ok(()));
+        }
+        if !this.pulse.is_in_flight() {
+            this.pulse.head_bytes_came();
+        }
+        if this.fault.is_none()
+            && !this.pulse.is_tunnel()
+            && let Err(fault) = this.framing.read(&buffer.filled()[before..])
+        {
+            return Poll::Ready(this.stop(fault, before, buffer));
         }
         Poll::Ready(Ok(()))
     }
@@ -331,7 +369,7 @@ mod tests {
     fn a_refusal_of_the_librarys_gets_the_fields_of_ours() {
         let refusal = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        let bytes = spell_out(status, refusal).expect("431 is spelt out");
+        let bytes = spell_out(status, None, refusal).expect("431 is spelt out");
         let text = std::str::from_utf8(&bytes).expect("ASCII");
         assert!(
             text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\ncache-control: no-store\r\nage: 0\r\n"),

@@ -5,6 +5,7 @@
 
 mod connection;
 mod drain;
+mod framing;
 mod interim;
 mod io;
 pub mod listener;
