@@ -354,10 +354,19 @@ mod tests {
             ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "an empty line before"),
             ("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n\n\n\nGET / HTTP/1.1\r\n\r\n", "a body is not looked at"),
             ("POST / HTTP/1.1\r\ncontent-length:  0  \r\n\r\nGET / HTTP/1.1\r\n\r\n", "a body of nothing"),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\n\n\n\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n", "chunks"),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0000000a;x=\"y\"\r\n0123456789\r\n00\r\n\r\n", "extensions"),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\n\n\n\n\r\n0\r\n\r\nGET / HTTP/1.1\r\n",
+                "chunks",
+            ),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0000000a;x=\"y\"\r\n0123456789\r\n00\r\n\r\n",
+                "extensions",
+            ),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nx: y\r\nEtag: \"z\"\r\n\r\n", "trailers"),
-            ("GET / HTTP/1.1\r\nUpgrade: x\r\nTE: trailers\r\nX-Content-Length: x\r\n\r\n", "names that only look like it"),
+            (
+                "GET / HTTP/1.1\r\nUpgrade: x\r\nTE: trailers\r\nX-Content-Length: x\r\n\r\n",
+                "names that only look like it",
+            ),
             ("nonsense\r\n : \r\n\r\n", "what the library refuses by itself is left to it"),
             ("GET / HTTP/1.1\r\nContent-Length : 3\r\n\r\n", "so is a name with a space"),
             ("GET / HTTP/1.1\r\nTransfer-Encoding\r\n\r\n", "and a field without a colon"),
@@ -373,11 +382,8 @@ mod tests {
 
     #[test]
     fn what_has_two_readings_stops_before_it_is_complete() {
-        let [get, post, chunked] = [
-            "GET / HTTP/1.1\r\n",
-            "POST / HTTP/1.1\r\n",
-            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-        ];
+        let [get, post, chunked] =
+            ["GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\n", "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"];
         let extended = format!("1;{}\r", "x".repeat(130));
         let trailers = format!("0\r\n{}x: y\r", "x: y\r\n".repeat(32));
         let long = format!("Content-Length: {}3\r", "0".repeat(200));
