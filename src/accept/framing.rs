@@ -144,14 +144,19 @@ impl Framing {
 
     /// Reads the line that `rest` goes on with, `length` bytes before its LF, or all of it when that is yet to come.
     fn read_line(&mut self, rest: &[u8], length: Option<usize>) -> Result<(), Wrong> {
+        let is_start = matches!(self.part, Part::Start(_));
+        if is_start && memchr::memchr(b'#', &rest[..length.unwrap_or(rest.len())]).is_some() {
+            // The library would cut it off and go on with what is left.
+            return Err(bad("a fragment in the target"));
+        }
         let Some(length) = length else {
-            self.line.keep(rest, matches!(self.part, Part::Start(_)));
+            self.line.keep(rest, is_start);
             return if self.is_chunk_line() && self.line.length > KEPT { Err(LONG_CHUNK_LINE) } else { Ok(()) };
         };
         if self.line.length == 0 {
             return self.judge(&rest[..length], true);
         }
-        self.line.keep(&rest[..length], matches!(self.part, Part::Start(_)));
+        self.line.keep(&rest[..length], is_start);
         let mut line = std::mem::replace(&mut self.line, Line::new());
         let is_whole = line.length <= KEPT;
         self.judge(line.kept(), is_whole)
@@ -388,12 +393,13 @@ mod tests {
         let trailers = format!("0\r\n{}x: y\r", "x: y\r\n".repeat(32));
         let long = format!("Content-Length: {}3\r", "0".repeat(200));
         // What came well, what makes it doubtful without its last LF, where that is, why.
-        let cases: [(&str, &str, Place, &str); 47] = [
+        let cases: [(&str, &str, Place, &str); 48] = [
             (get, "Host: a", Place::Head, "a line that ends with LF alone"),
             ("GET / HTTP/1.1", "", Place::Head, "a request line that does"),
             (get, "Host: a\r\n", Place::Head, "an empty line that does"),
             ("", "", Place::Head, "an empty line before the request that does"),
             ("\r\n\r\n", "\r", Place::Head, "many empty lines"),
+            ("", "GET /x#y HTTP/1.1\r", Place::Head, "a fragment"),
             (post, "Content-Length: 3\r\nContent-Length: 3\r", Place::Head, "two lengths, though equal"),
             (post, "Content-Length: 3\r\ncontent-length: 4\r", Place::Head, "two lengths"),
             (post, "Content-Length: 3\r\nTransfer-Encoding: chunked\r", Place::Head, "a length and chunks"),

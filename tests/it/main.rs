@@ -10,6 +10,7 @@ mod commands;
 mod explaining;
 mod fleet;
 mod forwarding;
+mod hostile;
 mod lifecycle;
 mod link;
 mod memory;
