@@ -5,11 +5,14 @@
 
 mod connection;
 mod drain;
+mod frames;
+mod framing;
 mod interim;
 mod io;
 pub mod listener;
 mod pulse;
 mod reception;
+mod refusal;
 mod request;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ mod explaining;
 mod fleet;
 mod fleet_model;
 mod forwarding;
+mod hostile;
 mod lifecycle;
 mod link;
 mod memory;
