@@ -17,12 +17,15 @@ const MOST: u32 = 1000;
 /// Frames earned in a second. A client that pings, or changes its mind, has no reason for more.
 const EARNED_BY_SECOND: u32 = 100;
 
-/// Bytes sent that earn a frame: who downloads tells us of its windows, most after tens of KiB, for the stream and for
-/// the connection.
-const BYTES_BY_FRAME: u64 = 1024;
+/// Bytes sent that earn a frame: who downloads tells us of its windows, for the stream and for the connection. Most do
+/// after tens of KiB; the smallest window that still makes sense is some hundred bytes.
+const BYTES_BY_FRAME: u64 = 256;
 
-/// A cancelled request costs a request: three frames, which leaves 33 a second for ever, and hundreds at once.
-const RESET_COST: u32 = 3;
+/// What a request earns: some clients widen each stream's window as soon as it is there.
+const REQUEST_GAIN: u32 = 1;
+
+/// A cancelled request costs what it earned and three frames: 33 a second for ever, and hundreds at once.
+const RESET_COST: u32 = 4;
 
 /// The frames of a connection's client, as far as they have come.
 #[derive(Debug)]
@@ -82,24 +85,28 @@ impl Frames {
             if self.has == HEADER_BYTES {
                 let [high, middle, low, kind, flags, ..] = self.header;
                 (self.has, self.left) = (0, u32::from_be_bytes([0, high, middle, low]));
-                self.budget = self.budget.saturating_sub(self.cost(kind, flags));
+                self.account(kind, flags);
             }
         }
         None
     }
 
-    /// What a frame costs of the budget. RFC 9113 §6.
-    fn cost(&self, kind: u8, flags: u8) -> u32 {
+    /// What a frame does to the budget. RFC 9113 §6.
+    fn account(&mut self, kind: u8, flags: u8) {
+        let is_empty = self.left == 0;
         let ends = flags & 0x1 != 0;
-        match kind {
+        let cost = match kind {
+            0x1 if !is_empty => {
+                self.budget = (self.budget + REQUEST_GAIN).min(MOST);
+                0
+            }
             // Data, and field blocks, are work; empty ones that end nothing are not.
-            0x0 if self.left > 0 || ends => 0,
-            0x1 | 0x9 if self.left > 0 => 0,
+            0x0 if !is_empty || ends => 0,
+            0x9 if !is_empty => 0,
             0x3 => RESET_COST,
-            // The answer to a frame of ours.
-            0x4 | 0x6 if ends => 0,
             _ => 1,
-        }
+        };
+        self.budget = self.budget.saturating_sub(cost);
     }
 
     /// Puts in what time and bytes have earned. Asked only when nothing is left: an honest connection never looks at
@@ -151,16 +158,16 @@ mod tests {
             (0x4, 0, 6, 0, 1000, "settings"),
             (0x2, 0, 5, 0, 1000, "priorities"),
             (0x8, 0, 4, 0, 1000, "window updates"),
-            (0x3, 0, 4, 0, 334, "cancelled requests"),
+            (0x3, 0, 4, 0, 250, "cancelled requests"),
             (0x0, 0, 0, 0, 1000, "empty pieces of a body"),
             (0x9, 0, 0, 0, 1000, "empty pieces of a field block"),
             (0xbe, 0, 9, 0, 1000, "unknown ones"),
-            (0x8, 0, 4, 1_000_000, 1976, "window updates for what was sent"),
+            (0x6, 1, 8, 0, 1000, "answers to pings that were not ours"),
+            (0x4, 1, 0, 0, 1000, "answers to settings that were not ours"),
+            (0x8, 0, 4, 250_000, 1976, "window updates for what was sent"),
             (0x0, 0, 1, 0, 3000, "data"),
             (0x0, 1, 0, 0, 3000, "the end of a body"),
             (0x1, 4, 20, 0, 3000, "requests"),
-            (0x6, 1, 8, 0, 3000, "answers to our pings"),
-            (0x4, 1, 0, 0, 3000, "answers to our settings"),
         ];
         for (kind, flags, length, sent, want, why) in cases {
             for piece in [1, 10, 16_384] {

@@ -12,6 +12,8 @@ use crate::support::raw::{Line, RawOrigin, Visitor};
 enum Deed {
     /// Says this and closes.
     Says(String),
+    /// Says this and goes on to the next request.
+    Keeps(String),
     /// Says this and resets.
     Resets(String),
     /// Says this and then this, for ever.
@@ -20,7 +22,10 @@ enum Deed {
     Stalls(&'static str),
 }
 
-use Deed::{Repeats, Resets, Says, Stalls};
+use Deed::{Keeps, Repeats, Resets, Says, Stalls};
+
+/// The beginning of an answer that could be kept.
+const FRESH: &str = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n";
 
 /// What the client may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +36,11 @@ enum Sees {
     Broken,
     /// All of it.
     Whole,
+    /// All of it, which is nothing.
+    Empty,
 }
 
-use Sees::{Broken, Error, Whole};
+use Sees::{Broken, Empty, Error, Whole};
 
 fn says(text: &str) -> Deed {
     Says(text.to_owned())
@@ -52,6 +59,10 @@ async fn act(mut visitor: Visitor, deed: Deed, is_good: Arc<AtomicBool>) {
         }
         match deed {
             Says(text) => visitor.say(text).await,
+            Keeps(ref text) => {
+                visitor.say(text).await;
+                continue;
+            }
             Resets(text) => {
                 visitor.say(text).await;
                 return visitor.line.reset();
@@ -79,10 +90,41 @@ async fn ask(edge: &Edge, path: &str) -> String {
     line.rest().await
 }
 
+/// Has the origin do this, and sees what the client gets; then the origin is good, and the client must see that.
+async fn judge(deed: Deed, want: Sees, why: &str) {
+    let is_good = Arc::new(AtomicBool::new(false));
+    let origin = origin(deed, Arc::clone(&is_good)).await;
+    let edge = before(origin.address())
+        .origin("first_byte_timeout = \"300ms\"\nbetween_bytes_timeout = \"300ms\"\nretries = 0")
+        .start()
+        .await;
+    let answer = ask(&edge, "/x").await;
+    match want {
+        Error(status, reason) => {
+            assert_eq!(statuses(&answer), [status], "{why}: {answer}");
+            assert!(answer.contains(&format!("proxy-status: larder; error={reason}")), "{why}: {answer}");
+            assert!(answer.contains("cache-control: no-store"), "{why}: {answer}");
+        }
+        Broken => {
+            assert!(answer.is_empty() || statuses(&answer) == [200], "{why}: {answer}");
+            let is_whole = answer.ends_with("\r\n0\r\n\r\n") || values(&answer, "content-length") == ["2"];
+            assert!(!is_whole, "{why}: {answer}");
+        }
+        Empty => assert!(answer.ends_with("\r\n\r\n") && statuses(&answer) == [200], "{why}: {answer}"),
+        Whole => assert!(answer.ends_with("hi") || answer.ends_with("2\r\nhi\r\n0\r\n\r\n"), "{why}: {answer}"),
+    }
+    assert!(!answer.contains("evil"), "{why}: {answer}");
+    // Nothing of a failure is kept, and neither the origin nor its connections are held against others.
+    is_good.store(true, Ordering::Relaxed);
+    let next = ask(&edge, "/x").await;
+    let is_fine = next.ends_with("good") || (want == Whole && next.contains("hi")) || want == Empty;
+    assert!(is_fine && statuses(&next) == [200] && !next.contains("evil"), "{why}: {next}");
+    assert!(ask(&edge, "/other").await.ends_with("good"), "{why}");
+}
+
 #[tokio::test]
-async fn each_misdeed_has_its_answer_and_leaves_nothing_behind() {
-    let fresh = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n";
-    let with = |rest: &str| says(&format!("{fresh}{rest}"));
+async fn a_bad_head_has_its_answer_and_leaves_nothing_behind() {
+    let with = |rest: &str| says(&format!("{FRESH}{rest}"));
     let long = with(&format!("X: {}\r\nContent-Length: 2\r\n\r\nhi", "x".repeat(70_000)));
     let many = with(&format!("{}Content-Length: 2\r\n\r\nhi", "X: y\r\n".repeat(200)));
     let protocol = Error(502, "http_protocol_error");
@@ -115,7 +157,7 @@ async fn each_misdeed_has_its_answer_and_leaves_nothing_behind() {
         (with("X: a\rb\r\nContent-Length: 2\r\n\r\nhi"), protocol, "a bare CR"),
         (long, size, "a head that is too large"),
         (many, size, "too many fields"),
-        (Repeats(fresh, "X: y\r\n"), size, "a head without end"),
+        (Repeats(FRESH, "X: y\r\n"), size, "a head without end"),
         (Repeats("", "HTTP/1.1 103 Early Hints\r\n\r\n"), protocol, "hints without end"),
         (
             says("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"),
@@ -125,15 +167,26 @@ async fn each_misdeed_has_its_answer_and_leaves_nothing_behind() {
         (says("HTTP/1.1 304 Not Modified\r\n\r\n"), Error(502, ""), "an answer to another question"),
         (Stalls(""), Error(504, "http_response_timeout"), "no answer"),
         (Stalls("HTTP/1.1 200 OK\r\nX:"), Error(504, "http_response_timeout"), "half a head, and then nothing"),
+    ];
+    for (deed, want, why) in cases {
+        judge(deed, want, why).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bad_body_breaks_visibly_and_leaves_nothing_behind() {
+    let with = |rest: &str| says(&format!("{FRESH}{rest}"));
+    let keeps = |rest: &str| Keeps(format!("{FRESH}{rest}"));
+    let cases = [
         (with("Content-Length: 9\r\n\r\nhi"), Broken, "shorter than stated"),
-        (Resets(format!("{fresh}Content-Length: 9\r\n\r\nhi")), Broken, "a reset in the body"),
+        (Resets(format!("{FRESH}Content-Length: 9\r\n\r\nhi")), Broken, "a reset in the body"),
         (with("Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n"), Broken, "no last chunk"),
         (with("Transfer-Encoding: chunked\r\n\r\n9\r\nhi"), Broken, "a chunk that is cut"),
         (with("Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\nzz\r\n"), Broken, "a size that is none"),
         (with("Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n+1\r\nx\r\n0\r\n\r\n"), Broken, "a sign"),
         (with("Transfer-Encoding: chunked\r\n\r\n2\r\nhiX\r\n0\r\n\r\n"), Broken, "a chunk longer than its size"),
         (with("Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\nfffffffffffffffff\r\n"), Broken, "an overflow"),
-        (Resets(format!("{fresh}\r\nhi")), Broken, "a reset where the end is the end"),
+        (Resets(format!("{FRESH}\r\nhi")), Broken, "a reset where the end is the end"),
         (
             Stalls("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 9\r\n\r\nhi"),
             Broken,
@@ -152,38 +205,19 @@ async fn each_misdeed_has_its_answer_and_leaves_nothing_behind() {
             "two, in chunks",
         ),
         (
+            keeps("Content-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
+            Whole,
+            "two, and it stays",
+        ),
+        (keeps("Content-Length: 0\r\n\r\nevil"), Empty, "more than nothing, and it stays"),
+        (keeps("Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\nevil"), Whole, "more than chunks, and it stays"),
+        (
             says("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
             Whole,
             "a 100 that nobody waits for",
         ),
     ];
     for (deed, want, why) in cases {
-        let is_good = Arc::new(AtomicBool::new(false));
-        let origin = origin(deed, Arc::clone(&is_good)).await;
-        let edge = before(origin.address())
-            .origin("first_byte_timeout = \"300ms\"\nbetween_bytes_timeout = \"300ms\"\nretries = 0")
-            .start()
-            .await;
-        let answer = ask(&edge, "/x").await;
-        match want {
-            Error(status, reason) => {
-                assert_eq!(statuses(&answer), [status], "{why}: {answer}");
-                assert!(answer.contains(&format!("proxy-status: larder; error={reason}")), "{why}: {answer}");
-                assert!(answer.contains("cache-control: no-store"), "{why}: {answer}");
-            }
-            Broken => {
-                assert!(answer.is_empty() || statuses(&answer) == [200], "{why}: {answer}");
-                let is_whole = answer.ends_with("\r\n0\r\n\r\n") || values(&answer, "content-length") == ["2"];
-                assert!(!is_whole, "{why}: {answer}");
-            }
-            Whole => assert!(answer.ends_with("hi") || answer.ends_with("2\r\nhi\r\n0\r\n\r\n"), "{why}: {answer}"),
-        }
-        assert!(!answer.contains("evil"), "{why}: {answer}");
-        // Nothing of a failure is kept, and neither the origin nor its connections are held against others.
-        is_good.store(true, Ordering::Relaxed);
-        let next = ask(&edge, "/x").await;
-        let is_fine = next.ends_with("good") || (want == Whole && next.contains("hi"));
-        assert!(is_fine && statuses(&next) == [200], "{why}: {next}");
-        assert!(ask(&edge, "/other").await.ends_with("good"), "{why}");
+        judge(deed, want, why).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Can one client's odd request change what the next one gets? (web cache poisoning, deception, CPDoS)
+//! Can one client's odd request change what the next one gets? (web cache poisoning, cache deception, denial by cached errors)
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ fn credulous(asked: &Asked) -> Told {
     let mut said = format!("{} {}", asked.method, asked.target);
     for (name, value) in &asked.headers {
         if !matches!(name.as_str(), "host" | "via" | "forwarded" | "x-request-id" | "surrogate-capability") {
-            said.push_str(&format!("\n{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+            said.extend(["\n", name.as_str(), ": ", &String::from_utf8_lossy(value.as_bytes())]);
         }
     }
     said.push_str(&String::from_utf8_lossy(&asked.body));

@@ -74,10 +74,8 @@ async fn requests_that_are_sent_together_stay_apart() {
         format!("POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())
     };
     let chunked = |target: &str, body: &str| {
-        let size = body.len();
-        format!(
-            "POST {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n"
-        )
+        let chunk = format!("{:x}\r\n{body}\r\n", body.len());
+        format!("POST {target} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n")
     };
     let inner = "GET /inner HTTP/1.1\r\nHost: a\r\n\r\n";
     let last = "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -141,12 +139,8 @@ async fn requests_that_are_sent_together_stay_apart() {
                 want.len(),
                 "{why}: {answer}"
             );
-            for request in &seen {
-                assert!(!request.starts_with("GET /inner"), "{why}: {request}");
-                assert!(
-                    values(request, "content-length").len() + values(request, "transfer-encoding").len() <= 1,
-                    "{why}"
-                );
+            for request in seen.iter().filter(|request| values(request, "upgrade").is_empty()) {
+                assert_sound(request, why);
             }
             kit.is_well(why).await;
         }
