@@ -28,5 +28,6 @@ mod sharing;
 mod staling;
 mod support;
 mod tagging;
+mod tls;
 mod validating;
 mod varying;

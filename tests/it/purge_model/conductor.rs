@@ -89,6 +89,7 @@ pub(super) fn client(host: &str) -> Client {
         address: address.ip(),
         scheme: Scheme::Http,
         authority: host.into(),
+        certificate: None,
         request_id: RequestId::Made(1),
         received: Instant::now(),
         interim: None,
