@@ -9,14 +9,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::pulse::Pulse;
-use crate::policy::outcome::{Detail, Outcome};
-use crate::respond::error::{Problem, error};
+use super::frames::{self, Frames};
+use super::framing::{Fault, Framing, Place};
+use super::pulse::{Pulse, coarse_now};
+use super::refusal;
 use crate::telemetry::Telemetry;
 
 /// Bytes counted here before they are added to the process's counters: they are shared between threads.
@@ -26,15 +27,34 @@ const METER_BYTES: u64 = 16 << 10;
 /// copy so few bytes.
 const SMALL_BYTES: usize = 2 << 10;
 
+/// What the library reads in the place of a head that it must not read: an error wherever in a head it stands, and an
+/// end, because the library looks at whole heads only.
+const POISON: &[u8] = b"\0\r\n\r\n";
+
 /// What is read at once to be thrown away.
 const WASTE_BYTES: usize = 16 << 10;
+
+/// What a client speaks, as far as we follow it.
+enum Speech {
+    Http1(Framing),
+    Http2(Frames),
+}
+
+/// Why nothing more of a client is read.
+#[derive(Clone, Copy)]
+enum Stopped {
+    /// What it sent could be read in two ways.
+    Doubtful(Fault),
+    /// It keeps us busy.
+    TooMuch,
+}
 
 /// A client's socket. Dropped before it was shut down in an answer that only its end delimits, it resets the connection.
 pub(crate) struct Wire<I: AsFd> {
     inner: I,
     /// Bytes that were read to choose the protocol, and are to be read again.
     prefix: Bytes,
-    is_http1: bool,
+    speech: Speech,
     pulse: Arc<Pulse>,
     /// The library's buffer is written out: the next byte begins a message, or a piece of one.
     is_at_boundary: bool,
@@ -44,33 +64,43 @@ pub(crate) struct Wire<I: AsFd> {
     replaced: Option<usize>,
     /// Everything is written, and the client will know it for the end.
     is_shut: bool,
-    /// The head that is being read has more than its first line.
-    has_request_line: bool,
+    /// Why nothing that comes in is read any more.
+    stopped: Option<Stopped>,
     meter: Meter,
 }
 
 impl<I: AsFd> Wire<I> {
     /// A socket whose first bytes, `prefix`, were already read.
     pub(crate) fn new(inner: I, prefix: Bytes, is_http1: bool, pulse: Arc<Pulse>, meter: Meter) -> Self {
+        let speech = if is_http1 { Speech::Http1(Framing::new()) } else { Speech::Http2(Frames::new(coarse_now())) };
         Self {
             inner,
             prefix,
-            is_http1,
+            speech,
             pulse,
             is_at_boundary: true,
             ours: Bytes::new(),
             replaced: None,
             is_shut: false,
-            has_request_line: false,
+            stopped: None,
             meter,
         }
+    }
+
+    const fn is_http1(&self) -> bool {
+        matches!(self.speech, Speech::Http1(_))
+    }
+
+    /// Whether the request line is what the client is at.
+    fn is_in_request_line(&self) -> bool {
+        matches!(&self.speech, Speech::Http1(framing) if framing.is_in_request_line())
     }
 }
 
 impl<I: AsyncWrite + AsFd + Unpin> Wire<I> {
     /// Writes what is ours to write. Ready with a number: so many bytes of the library's are done with already.
     fn poll_ours(&mut self, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<Option<usize>>> {
-        if !self.is_http1 || self.pulse.is_tunnel() {
+        if !self.is_http1() || self.pulse.is_tunnel() {
             return Poll::Ready(Ok(None));
         }
         if self.is_at_boundary {
@@ -100,11 +130,14 @@ impl<I: AsyncWrite + AsFd + Unpin> Wire<I> {
     fn replace_refusal(&mut self, refusal: &[u8]) {
         let Some(status) = refusal.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) else { return };
         let Ok(mut status) = StatusCode::from_bytes(status) else { return };
-        if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && !self.has_request_line {
+        let mut reason = None;
+        if let Some(Stopped::Doubtful(fault)) = self.stopped {
+            (status, reason) = (fault.status, Some(fault.reason));
+        } else if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && self.is_in_request_line() {
             // What outgrew the limit is the target alone.
             status = StatusCode::URI_TOO_LONG;
         }
-        if let Some(ours) = spell_out(status, refusal) {
+        if let Some(ours) = refusal::spell_out(status, reason, refusal) {
             self.pulse.expect_surplus();
             self.meter.telemetry.metrics().malformed_heads.inc();
             self.ours = ours;
@@ -119,6 +152,9 @@ impl<I: AsyncWrite + AsFd + Unpin> Wire<I> {
             Poll::Ready(Ok(bytes)) => {
                 self.pulse.wrote(*bytes);
                 self.meter.wrote(*bytes);
+                if let Speech::Http2(frames) = &mut self.speech {
+                    frames.sent(*bytes);
+                }
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => self.pulse.blocked(),
@@ -141,30 +177,49 @@ fn gather<'a>(slices: &[IoSlice<'_>], together: &'a mut [u8; SMALL_BYTES]) -> Op
     Some(&together[..filled])
 }
 
-/// The library's refusal of a head it could not read, with the fields that our errors have. Its own fields stay.
-fn spell_out(status: StatusCode, refusal: &[u8]) -> Option<Bytes> {
-    let reason = match status {
-        StatusCode::BAD_REQUEST => "the head of the request is malformed",
-        StatusCode::URI_TOO_LONG => "the target is too long",
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head is larger than server.max_header_bytes",
-        _ => return None,
-    };
-    let line_end = memchr::memmem::find(refusal, b"\r\n")? + 2;
-    let outcome = Outcome::refused(Detail::BadRequest);
-    let answer = error(&Problem { status, error: "http_request_error", reason, outcome }, &HeaderMap::new());
-    let mut bytes = format!("HTTP/1.1 {status}\r\n").into_bytes();
-    // The body stays empty: the library has said so in its Content-Length.
-    for name in ["cache-control", "age", "via", "proxy-status", "cache-status"] {
-        bytes.extend_from_slice(name.as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(answer.headers().get(name)?.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(&refusal[line_end..]);
-    Some(bytes.into())
-}
-
 impl<I: AsyncRead + AsFd + Unpin> Wire<I> {
+    /// Looks at what was read, from `before` on, before the library does.
+    fn look_at(&mut self, before: usize, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        let read = &buffer.filled()[before..];
+        if read.is_empty() || self.stopped.is_some() {
+            return Ok(());
+        }
+        match &mut self.speech {
+            Speech::Http1(framing) => {
+                if !self.pulse.is_in_flight() {
+                    self.pulse.head_bytes_came();
+                }
+                if self.pulse.is_tunnel() {
+                    return Ok(());
+                }
+                let Err(fault) = framing.read(read) else { return Ok(()) };
+                self.stop(Stopped::Doubtful(fault), before + fault.at, buffer)
+            }
+            Speech::Http2(frames) => match frames.read(read, coarse_now) {
+                Some(at) => self.stop(Stopped::TooMuch, before + at, buffer),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Keeps back what came from `at` on, and all that will: the library refuses the head, or the body breaks off.
+    fn stop(&mut self, why: Stopped, at: usize, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        self.pulse.expect_surplus();
+        self.stopped = Some(why);
+        buffer.set_filled(at);
+        let mut instead = match why {
+            Stopped::Doubtful(fault) if fault.place == Place::Head => Bytes::from_static(POISON),
+            // Nothing read would be taken for the client's end.
+            Stopped::Doubtful(fault) if fault.at == 0 => return Err(io::ErrorKind::InvalidData.into()),
+            Stopped::Doubtful(_) => Bytes::new(),
+            Stopped::TooMuch => frames::too_much(),
+        };
+        let now = instead.split_to(instead.len().min(buffer.remaining()));
+        buffer.put_slice(&now);
+        self.prefix = instead;
+        Ok(())
+    }
+
     /// Reads what still comes, until the client ends it. How long this may go on is the pulse's to say; how much comes
     /// meanwhile does not matter, nothing of it is kept.
     ///
@@ -187,19 +242,16 @@ impl<I: AsyncRead + AsFd + Unpin> AsyncRead for Wire<I> {
         let this = &mut *self;
         let before = buffer.filled().len();
         if this.prefix.is_empty() {
+            if this.stopped.is_some() {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
             ready!(Pin::new(&mut this.inner).poll_read(cx, buffer))?;
         } else {
             let piece = this.prefix.split_to(this.prefix.len().min(buffer.remaining()));
             buffer.put_slice(&piece);
         }
-        let read = buffer.filled().len() - before;
-        this.meter.read(read);
-        if read > 0 && this.is_http1 && !this.pulse.is_in_flight() {
-            let is_first = this.pulse.head_bytes_came();
-            let has_line = || memchr::memchr(b'\n', &buffer.filled()[before..]).is_some();
-            this.has_request_line = (this.has_request_line && !is_first) || has_line();
-        }
-        Poll::Ready(Ok(()))
+        this.meter.read(buffer.filled().len() - before);
+        Poll::Ready(this.look_at(before, buffer))
     }
 }
 
@@ -233,7 +285,7 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Wire<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.is_http1 {
+        if this.is_http1() {
             // The library flushes when its buffer is empty.
             if this.ours.is_empty() && this.pulse.outbox.has_mail() {
                 if this.pulse.outbox.is_open() {
@@ -323,24 +375,5 @@ impl Drop for Meter {
     fn drop(&mut self) {
         self.settle(0);
         self.telemetry.metrics().connections.dec();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_of_the_librarys_gets_the_fields_of_ours() {
-        let refusal = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        let bytes = spell_out(status, refusal).expect("431 is spelt out");
-        let text = std::str::from_utf8(&bytes).expect("ASCII");
-        assert!(
-            text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\ncache-control: no-store\r\nage: 0\r\n"),
-            "{text}"
-        );
-        assert!(text.contains("proxy-status: larder; error=http_request_error; details="), "{text}");
-        assert!(text.ends_with("\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"), "{text}");
     }
 }

@@ -5,12 +5,15 @@
 
 mod connection;
 mod drain;
+mod frames;
+mod framing;
 mod handshakes;
 mod interim;
 mod io;
 pub mod listener;
 mod pulse;
 mod reception;
+mod refusal;
 mod request;
 pub mod secure;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::header::{AGE, ALLOW, CONNECTION, CONTENT_LENGTH};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -127,7 +127,8 @@ impl<H: Handler> Reception<H> {
         if response.status() == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(ALLOW, ALLOWED);
         }
-        if self.is_http1 && turned.closes() {
+        // What follows a CONNECT may be meant for where it did not lead.
+        if self.is_http1 && (turned.closes() || head.method == Method::CONNECT) {
             self.pulse.expect_surplus();
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

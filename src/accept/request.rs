@@ -17,6 +17,9 @@ use crate::config::settings::Server;
 use crate::policy::target::{self, Authority};
 use crate::policy::{forwarding, hop};
 
+/// The longest registered method has 17 letters (RFC 5323, RFC 3253).
+const MAX_METHOD: usize = 32;
+
 /// What we know of the connection that a request came over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Line<'a> {
@@ -40,7 +43,7 @@ pub(crate) struct Examined {
 pub(crate) enum Turned {
     /// Refused with this status.
     Away {
-        /// 400, 405, 413, 414 or 417.
+        /// 400, 405, 413, 414, 417 or 501.
         status: StatusCode,
         /// For the client's eyes.
         reason: &'static str,
@@ -85,6 +88,10 @@ pub(crate) fn examine(head: &mut Parts, line: Line<'_>, server: &Server) -> Resu
 }
 
 fn check_method(method: &Method) -> Result<(), Turned> {
+    if method.as_str().len() > MAX_METHOD {
+        // RFC 9112 §3: longer than any that is implemented.
+        return Err(Turned::Away { status: StatusCode::NOT_IMPLEMENTED, reason: "no such method is known" });
+    }
     if !forwarding::is_let_in(method) {
         return Err(Turned::Away { status: StatusCode::METHOD_NOT_ALLOWED, reason: "the method is not allowed here" });
     }
@@ -280,9 +287,10 @@ mod tests {
 
     #[test]
     fn requests_are_refused_with_the_status_that_says_why() {
-        let cases: [(Version, &str, &str, Lines, u16, &str); 37] = [
+        let cases: [(Version, &str, &str, Lines, u16, &str); 38] = [
             (V11, "GET", "/", HOSTED, 0, "an ordinary request"),
             (V11, "BREW", "/", HOSTED, 0, "unknown methods pass"),
+            (V11, "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG", "/", HOSTED, 501, "unless nobody has one so long"),
             (V11, "GET", "/", &[("host", "a"), ("content-length", "3")], 0, "a GET may have a body"),
             (V11, "CONNECT", "a:443", HOSTED, 405, "we are no tunnel"),
             (V11, "TRACE", "/", HOSTED, 405, "no echo of what is added"),

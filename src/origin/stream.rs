@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, HOST, SET_COOKIE};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
@@ -150,15 +150,17 @@ impl Body for OriginBody {
     }
 }
 
-/// Trailers lose what must not stand there: framing, routing, access. RFC 9110 §6.5.1.
-fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+/// Trailers lose what must not stand there. RFC 9110 §6.5.1.
+pub(super) fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
-        Ok(mut trailers) => {
-            hop::strip(&mut trailers);
-            for name in [CONTENT_LENGTH, CONTENT_RANGE, HOST, AUTHORIZATION, SET_COOKIE] {
-                trailers.remove(name);
+        Ok(trailers) => {
+            let mut kept = HeaderMap::with_capacity(trailers.len());
+            for (name, value) in &trailers {
+                if hop::may_trail(name) {
+                    kept.append(name, value.clone());
+                }
             }
-            Frame::trailers(trailers)
+            Frame::trailers(kept)
         }
         Err(frame) => frame,
     }

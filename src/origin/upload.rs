@@ -11,6 +11,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::stream;
 use crate::body::BoxError;
 use crate::body::request::RequestBody;
 
@@ -135,7 +136,7 @@ impl Body for UploadReader {
             }
         };
         state.stage = reached;
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map(stream::clean)))
     }
 
     fn is_end_stream(&self) -> bool {

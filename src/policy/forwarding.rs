@@ -29,9 +29,9 @@ const NEVER: [HeaderName; 8] = [
 ];
 
 /// Whether requests of this method are let in. CONNECT would make us a tunnel to anywhere; TRACE would show a script what
-/// we add for the origin's eyes.
+/// we add for the origin's eyes, and so would TRACK, which some servers have for it.
 pub fn is_let_in(method: &Method) -> bool {
-    !matches!(*method, Method::CONNECT | Method::TRACE)
+    !matches!(*method, Method::CONNECT | Method::TRACE) && method.as_str() != "TRACK"
 }
 
 /// Removes what only a trusted proxy may say: an origin that reads it must never read an attacker's.

@@ -125,6 +125,15 @@ fn is_end_to_end(name: &HeaderName) -> bool {
         )
 }
 
+/// Whether a field may come after a body. What frames, routes, authorises, selects, controls or describes a message had
+/// to be known before it; digests and what applications make up may come late.
+///
+/// RFC 9110 §6.5.1.
+pub fn may_trail(name: &HeaderName) -> bool {
+    let is_late = matches!(name.as_str(), "etag" | "content-digest" | "content-md5" | "server-timing");
+    is_late || !(is_hop_by_hop(name) || is_end_to_end(name))
+}
+
 /// The field names that `Connection` lists; what is no field name is left out.
 fn named(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     headers
@@ -146,6 +155,30 @@ mod tests {
 
     fn named_by(lines: &[&'static str]) -> HeaderMap {
         lines.iter().map(|&line| (header::CONNECTION, HeaderValue::from_static(line))).collect()
+    }
+
+    #[test]
+    fn only_what_may_be_known_late_follows_a_body() {
+        let cases = [
+            ("x-checksum", true, "an application's"),
+            ("content-digest", true, "known at the end"),
+            ("etag", true, "known at the end"),
+            ("grpc-status", true, "known at the end"),
+            ("content-length", false, "framing"),
+            ("transfer-encoding", false, "framing"),
+            ("host", false, "routing"),
+            ("x-forwarded-for", false, "routing"),
+            ("authorization", false, "access"),
+            ("cookie", false, "access"),
+            ("set-cookie", false, "access"),
+            ("cache-control", false, "control"),
+            ("content-type", false, "what the content is"),
+            ("connection", false, "about the hop"),
+            ("trailer", false, "too late"),
+        ];
+        for (name, want, why) in cases {
+            assert_eq!(may_trail(&HeaderName::from_static(name)), want, "{name}: {why}");
+        }
     }
 
     #[test]

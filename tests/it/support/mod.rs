@@ -1,6 +1,7 @@
 //! What the tests stand on: a scripted origin, the built binary between, and clients that see every byte.
 
 pub(crate) mod edge;
+pub(crate) mod frames;
 pub(crate) mod gate;
 pub(crate) mod held;
 pub(crate) mod origin;

@@ -15,6 +15,7 @@ use super::within;
 pub(crate) struct Line {
     stream: TcpStream,
     unread: Vec<u8>,
+    is_open: bool,
 }
 
 impl Line {
@@ -25,12 +26,17 @@ impl Line {
 
     fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("TCP has no delay");
-        Self { stream, unread: Vec::new() }
+        Self { stream, unread: Vec::new(), is_open: true }
     }
 
     /// Sends bytes as they are. An error means that the other end is gone, which the next read tells.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.stream.write_all(bytes.as_ref()).await;
+        self.is_open &= self.stream.write_all(bytes.as_ref()).await.is_ok();
+    }
+
+    /// Whether all that was sent could be.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
     }
 
     /// Reads up to and with the first `mark`; `None` when the connection ends before it.
