@@ -41,6 +41,7 @@ fn client() -> Client {
         address: address.ip(),
         scheme: Scheme::Http,
         authority: Arc::from("bench.test"),
+        certificate: None,
         request_id: RequestId::Made(1),
         received: Instant::now(),
         interim: None,

@@ -44,6 +44,8 @@ pub struct Client {
     pub address: IpAddr,
     /// The scheme that the client used: the connection's, or the forwarded one when the peer is a trusted proxy.
     pub scheme: Scheme,
+    /// What the origin is told of the client's certificate, where one was asked for and verified.
+    pub certificate: Option<HeaderValue>,
     /// The host and port of the request's target, valid, in lower case, without the scheme's default port.
     pub authority: Arc<str>,
     /// The request's id.

@@ -8,18 +8,20 @@
 //!
 //! ```text
 //! socket → accept → serve ─┬─ hit      a stored response answers (fresh, or stale and allowed)    → respond
-//!                          ├─ miss     collapse → look again → fetch → admit → stream + store     → respond
+//!                          ├─ miss     collapse → look again → Redis → fetch → admit → stream + store → respond
 //!                          ├─ refresh  conditional fetch; 304 freshens, 200 replaces, error → stale → respond
 //!                          └─ pass     never stored; after a successful unsafe method, invalidate → respond
 //! ```
 //!
 //! 1. [`accept`]: from a socket to one clean request, and to its [`client`].
 //! 2. [`serve`]: the conductor.
-//! 3. [`cache`]: where stored responses live, the flights under way, the ledger of purges.
+//! 3. [`cache`]: where stored responses live, in memory and in Redis, the flights under way, the ledger of purges.
 //! 4. [`origin`]: asking the origin.
 //! 5. [`respond`]: to the client.
 //!
-//! Beside the way: [`purge`] (what operators have removed), [`policy`] (the rules of HTTP and of `proxy.toml`), [`body`] (what streams), [`config`],
+//! Beside the way: [`fleet`] (several nodes together: the log of purges, who lives, which of them fetches), [`link`] (a
+//! connection to Redis, whatever stands behind it), [`purge`] (what operators have removed), [`policy`] (the rules of
+//! HTTP and of `proxy.toml`), [`body`] (what streams), [`tls`] (both ways), [`config`],
 //! [`telemetry`], [`admin`], [`wire`] (what is said over its listener), [`clock`], [`cli`], and [`node`], which joins the parts and winds them up.
 //!
 //! # Who may name whom
@@ -28,20 +30,20 @@
 //!
 //! | module | may name |
 //! | --- | --- |
-//! | policy, body, client, wire | |
+//! | policy, body, client, wire, tls | |
 //! | clock | policy |
-//! | config | policy |
+//! | config | clock, policy, tls |
 //! | telemetry | policy, body, client, clock |
 //! | link | clock, telemetry |
 //! | cache | policy, telemetry, body, clock, link |
 //! | fleet | cache, clock, link, policy |
-//! | origin | body, client, clock, policy, telemetry, config |
+//! | origin | body, client, clock, policy, telemetry, config, tls |
 //! | respond | body, cache, policy, client |
 //! | purge | cache, clock, fleet, policy, wire |
 //! | serve | body, cache, client, clock, fleet, link, origin, policy, purge, respond, telemetry, wire |
-//! | accept | body, client, clock, config, policy, respond, telemetry |
+//! | accept | body, client, clock, config, policy, respond, telemetry, tls |
 //! | admin | body, cache, clock, config, fleet, link, policy, purge, respond, serve, telemetry, wire |
-//! | cli | config, node, policy, telemetry, wire |
+//! | cli | config, node, policy, telemetry, tls, wire |
 //! | node | everything |
 
 pub mod accept;
@@ -61,4 +63,5 @@ pub mod purge;
 pub mod respond;
 pub mod serve;
 pub mod telemetry;
+pub mod tls;
 pub mod wire;

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +21,7 @@ use super::drain::Drain;
 use super::io::{Meter, Wire};
 use super::pulse::{Limits, Pulse, Watch};
 use super::reception::Reception;
+use super::secure::Secured;
 use super::{Door, Handler};
 use crate::client::Scheme;
 use crate::config::settings::Server;
@@ -41,35 +44,90 @@ const SEND_BUFFER: usize = 256 << 10;
 const PENDING_RESETS: usize = 20;
 const LOCAL_RESETS: usize = 100;
 
-/// What is known of a connection before a byte has come.
+/// The two ends of a connection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Facts {
+pub(crate) struct Ends {
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
-    pub(crate) scheme: Scheme,
 }
 
-/// Serves one connection to its end: the client's, a deadline's, or the drain's.
-pub(crate) async fn run<H: Handler>(
-    socket: impl AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+/// What is known of a connection before a request has come.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
+    pub(crate) ends: Ends,
+    pub(crate) scheme: Scheme,
+    /// The client's verified certificate, as the origin is told of it.
+    pub(crate) certificate: Option<HeaderValue>,
+}
+
+/// What a connection shares with the others of its listener: the door, the word that it is to end, the tasks of HTTP/2.
+type House<'h, H> = (&'h Arc<Door<H>>, &'h Drain, TaskTracker);
+
+/// A socket with somebody at its other end.
+struct Caller<I> {
+    socket: I,
     facts: Facts,
+    /// Known where TLS has settled it.
+    is_http2: Option<bool>,
+    pulse: Arc<Pulse>,
+    meter: Meter,
+}
+
+/// Serves one connection in the clear to its end: the client's, a deadline's, or the drain's.
+pub(crate) async fn run<H: Handler>(
+    socket: TcpStream,
+    ends: Ends,
     place: OwnedSemaphorePermit,
-    door: &Arc<Door<H>>,
-    drain: &Drain,
-    streams: TaskTracker,
+    (door, drain, streams): House<'_, H>,
 ) {
-    let server = door.settings.load_full();
     let pulse = Arc::new(Pulse::new(Arc::clone(&door.telemetry)));
+    let meter = Meter::new(Arc::clone(&door.telemetry), place);
+    let facts = Facts { ends, scheme: Scheme::Http, certificate: None };
+    talk(Caller { socket, facts, is_http2: None, pulse, meter }, (door, drain, streams)).await;
+}
+
+/// The same over TLS. The handshake has `server.header_timeout`, and the first head has it again.
+pub(crate) async fn run_secure<H: Handler>(
+    socket: TcpStream,
+    ends: Ends,
+    place: OwnedSemaphorePermit,
+    secured: &Secured,
+    (door, drain, streams): House<'_, H>,
+) {
+    let pulse = Arc::new(Pulse::new(Arc::clone(&door.telemetry)));
+    let meter = Meter::new(Arc::clone(&door.telemetry), place);
+    let limit = door.settings.load().header_timeout;
+    // In a box: a connection in the clear, which has the same type of task, would carry the room for it.
+    let shaken = tokio::select! {
+        shaken = Box::pin(secured.shake(socket, limit, &pulse)) => shaken,
+        () = drain.begun() => return,
+    };
+    let Some(socket) = shaken else { return };
+    let facts = Facts { ends, scheme: Scheme::Https, certificate: socket.certificate.clone() };
+    let is_http2 = Some(socket.is_http2);
+    Box::pin(talk(Caller { socket, facts, is_http2, pulse, meter }, (door, drain, streams))).await;
+}
+
+async fn talk<H, I>(caller: Caller<I>, (door, drain, streams): House<'_, H>)
+where
+    H: Handler,
+    I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+{
+    let Caller { mut socket, facts, is_http2, pulse, meter } = caller;
+    let server = door.settings.load_full();
     let limits = Limits { head: server.header_timeout, idle: server.idle_timeout };
     let mut watch = Watch::new(Arc::clone(&pulse), limits);
-    let meter = Meter::new(Arc::clone(&door.telemetry), place);
     let mut talk = pin!(async {
-        let mut socket = socket;
-        let opening = tokio::select! {
-            opening = opening(&mut socket) => opening,
-            () = drain.begun() => return,
+        let (prefix, is_http1) = if let Some(is_http2) = is_http2 {
+            (Bytes::new(), !is_http2)
+        } else {
+            let opening = tokio::select! {
+                opening = opening(&mut socket) => opening,
+                () = drain.begun() => return,
+            };
+            let Ok(opening) = opening else { return };
+            opening
         };
-        let Ok((prefix, is_http1)) = opening else { return };
         let wire = TokioIo::new(Wire::new(socket, prefix, is_http1, Arc::clone(&pulse), meter));
         let reception = Reception::new(Arc::clone(door), facts, Arc::clone(&pulse), is_http1);
         if is_http1 {

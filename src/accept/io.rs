@@ -311,14 +311,17 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Wire<I> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let may_come_more = this.pulse.close();
         if this.pulse.is_cut_short() {
             // A clean end would make what is there the whole.
+            this.pulse.close();
             return Poll::Ready(Ok(()));
         }
-        ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
-        this.is_shut = true;
-        if may_come_more {
+        if !this.is_shut {
+            // Over TLS the last word may have to wait for a slow client: that is not yet the time that it has to close.
+            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+            this.is_shut = true;
+        }
+        if this.pulse.close() {
             ready!(this.poll_waste(cx));
         }
         Poll::Ready(Ok(()))

@@ -11,10 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::task::TaskTracker;
 
-use super::connection::{self, Facts};
+use super::connection::{self, Ends};
 use super::drain::Drain;
+use super::secure::Secured;
 use super::{Door, Handler};
-use crate::client::Scheme;
 
 /// Connections that the kernel holds for us. More than `max_connections` would take at once in a burst.
 const BACKLOG: i32 = 4096;
@@ -56,9 +56,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Serves plain HTTP to whoever connects, until the door's `stop`; then lets what is under way finish for
+/// Serves whoever connects, over TLS where there is `secured` and in the clear where there is none, until the door's `stop`; then lets what is under way finish for
 /// `server.drain_timeout`, and cuts the rest. Nothing of it runs on after this returns.
-pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>) {
+pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>, secured: Option<Arc<Secured>>) {
     let door = Arc::new(door);
     let drain = Arc::new(Drain::default());
     let streams = TaskTracker::new();
@@ -75,9 +75,15 @@ pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>) {
         // Answers are written whole: waiting for more would only delay them.
         let _ = stream.set_nodelay(true);
         let Ok(local) = stream.local_addr() else { continue };
-        let facts = Facts { peer, local, scheme: Scheme::Http };
+        let ends = Ends { peer, local };
         let (door, drain, streams) = (Arc::clone(&door), Arc::clone(&drain), streams.clone());
-        connections.spawn(async move { connection::run(stream, facts, place, &door, &drain, streams).await });
+        let secured = secured.clone();
+        connections.spawn(async move {
+            match secured {
+                Some(secured) => connection::run_secure(stream, ends, place, &secured, (&door, &drain, streams)).await,
+                None => connection::run(stream, ends, place, (&door, &drain, streams)).await,
+            }
+        });
     }
     // New connections are refused from here on, not left waiting.
     drop(listener);

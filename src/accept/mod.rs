@@ -1,12 +1,13 @@
 //! 1 · From a socket to a clean request: listeners, deadlines, HTTP/1.1 and HTTP/2, the trust boundary, drain.
 //!
-//! [`listener::serve`] accepts; a `connection` chooses the protocol and lives under the deadlines of its `pulse`; each
+//! [`listener::serve`] accepts; with TLS, `secure` shakes hands; a `connection` chooses the protocol and lives under the deadlines of its `pulse`; each
 //! request passes `reception`, which has `request` judge and clean it, and hands it to the [`Handler`].
 
 mod connection;
 mod drain;
 mod frames;
 mod framing;
+mod handshakes;
 mod interim;
 mod io;
 pub mod listener;
@@ -14,6 +15,7 @@ mod pulse;
 mod reception;
 mod refusal;
 mod request;
+pub mod secure;
 #[cfg(test)]
 mod tests;
 mod trust;

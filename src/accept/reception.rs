@@ -59,7 +59,8 @@ struct Kept {
 
 impl<H: Handler> Reception<H> {
     pub(crate) fn new(door: Arc<Door<H>>, facts: Facts, pulse: Arc<Pulse>, is_http1: bool) -> Self {
-        Self { door, facts, local: local_host(facts.local), pulse, is_http1, kept: RefCell::default() }
+        let local = local_host(facts.ends.local);
+        Self { door, facts, local, pulse, is_http1, kept: RefCell::default() }
     }
 
     fn receive(&self, request: Request<Incoming>) -> Answering<H::Answer> {
@@ -70,7 +71,7 @@ impl<H: Handler> Reception<H> {
         let in_flight = self.pulse.begin(!request.body().is_end_stream());
         let (mut head, body) = request.into_parts();
         let server = self.door.settings.load();
-        let line = Line { peer: self.facts.peer.ip(), local: &self.local, scheme: self.facts.scheme };
+        let line = Line { peer: self.facts.ends.peer.ip(), local: &self.local, scheme: self.facts.scheme };
         let state = match examine(&mut head, line, &server) {
             Err(turned) => State::Answered { response: Some(self.turn(&head, turned, received)) },
             Ok(examined) => {
@@ -92,10 +93,11 @@ impl<H: Handler> Reception<H> {
     fn client(&self, examined: Examined, received: Instant) -> Client {
         let believed = examined.believed;
         Client {
-            peer: self.facts.peer,
-            local: self.facts.local,
+            peer: self.facts.ends.peer,
+            local: self.facts.ends.local,
             address: believed.address,
             scheme: believed.scheme,
+            certificate: self.facts.certificate.clone(),
             authority: self.keep_authority(&examined.authority),
             request_id: believed.request_id.map_or_else(|| RequestId::Made(fastrand::u64(..)), RequestId::Given),
             received,
@@ -131,10 +133,11 @@ impl<H: Handler> Reception<H> {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let client = Client {
-            peer: self.facts.peer,
-            local: self.facts.local,
-            address: self.facts.peer.ip().to_canonical(),
+            peer: self.facts.ends.peer,
+            local: self.facts.ends.local,
+            address: self.facts.ends.peer.ip().to_canonical(),
             scheme: self.facts.scheme,
+            certificate: None,
             authority: host_as_sent(head).into(),
             request_id: RequestId::Made(fastrand::u64(..)),
             received,

@@ -102,7 +102,7 @@ impl Edge {
         let (telemetry, stop) = (Telemetry::silent(), CancellationToken::new());
         let handler = Scripted(Arc::new(move |request, client| Box::pin(script(request, client))));
         let door = Door::new(handler, Arc::new(ArcSwap::from_pointee(settings)), Arc::clone(&telemetry), stop.clone());
-        let task = tokio::spawn(listener::serve(socket, door));
+        let task = tokio::spawn(listener::serve(socket, door, None));
         Self { address, telemetry, stop, task }
     }
 

@@ -184,6 +184,9 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "evil"),
             ("x-forwarded-anything", "x"),
+            ("x-forwarded-client-cert", "Subject=\"CN=root\""),
+            ("client-cert", ":AAAA:"),
+            ("client-cert-chain", ":AAAA:"),
             ("x-real-ip", "1.1.1.1"),
             ("x-request-id", "mine"),
             ("x-original-url", "/admin"),
@@ -202,10 +205,12 @@ mod tests {
             ("x-real-ip", "192.0.2.1"),
             ("x-request-id", "abc-1"),
             ("x-rewrite-url", "/admin"),
+            ("x-forwarded-client-cert", "Subject=\"CN=root\""),
+            ("client-cert", ":AAAA:"),
         ]);
         let believed = settle(&mut found, address("10.0.0.1"), Scheme::Http, &trusted());
         assert_eq!(believed.request_id, Some(HeaderValue::from_static("abc-1")));
-        assert_eq!(found, headers(&[("x-forwarded-for", "192.0.2.1")]));
+        assert_eq!(found, headers(&[("x-forwarded-for", "192.0.2.1"), ("client-cert", ":AAAA:")]));
     }
 
     #[test]

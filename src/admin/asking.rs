@@ -8,9 +8,9 @@ use super::reply::Fault;
 use crate::serve::explain::{self, Question};
 use crate::wire::explain::Explanation;
 
-/// Reads the question, and has it explained. Nobody is asked anything, and nothing changes.
-pub(super) fn explanation(office: &Office, query: &Query) -> Result<Explanation, Fault> {
-    explain::explain(&office.shared, &question(query)?).map_err(Fault::bad)
+/// Reads the question, and has it explained. No origin is asked, and nothing changes.
+pub(super) async fn explanation(office: &Office, query: &Query) -> Result<Explanation, Fault> {
+    explain::explain(&office.shared, &question(query)?).await.map_err(Fault::bad)
 }
 
 fn question(query: &Query) -> Result<Question, Fault> {

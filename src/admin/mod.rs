@@ -137,7 +137,7 @@ impl Office {
             View::Metrics => self.metrics()?,
             View::Stats => reply::json(ok, &counting::stats(self)),
             View::Objects => reply::json(ok, &looking::objects(self, query).await?),
-            View::Explain => reply::json(ok, &asking::explanation(self, query)?),
+            View::Explain => reply::json(ok, &asking::explanation(self, query).await?),
             View::Purges => reply::json(ok, &Purges { purges: self.shared.purger.recent(query.limit()?) }),
             View::OpenApi => reply::json(ok, openapi::document()),
         })

@@ -121,6 +121,8 @@ impl Entry {
     pub fn standing(&self, ledger: &Ledger) -> Standing {
         match self.standing_by_purges(ledger) {
             Standing::Alive if !ledger.is_heard() => Standing::Unheard,
+            // A hard purge may have come unheard: what a soft one leaves to it is not used unasked either.
+            Standing::Stale { .. } if !ledger.is_heard() => Standing::Stale { since: Timestamp::EPOCH },
             standing => standing,
         }
     }

@@ -102,6 +102,12 @@ impl Variants {
         &self.entries
     }
 
+    /// These variants as they would be with one that came from the second tier.
+    #[must_use]
+    pub fn with_promoted(&self, entry: Arc<Entry>) -> Self {
+        self.with(entry, None, usize::MAX)
+    }
+
     /// Whether an answer for this key could not be shared a moment ago, with requests like this one.
     pub fn is_unshareable(&self, is_authorized: bool, now: Timestamp) -> bool {
         self.marks.of(is_authorized).is_some_and(|mark| now < mark.until)

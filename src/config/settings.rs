@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::policy::route::Rule;
+use crate::tls::serving::Wanted;
 
 /// Everything that `proxy.toml` (or `--origin` alone) says.
 #[derive(Debug, Clone)]
@@ -21,7 +22,7 @@ pub struct Settings {
     pub memory: Memory,
     /// `[telemetry]`
     pub telemetry: Telemetry,
-    /// `[server.tls]`; checked and carried, but not in effect in this version.
+    /// `[server.tls]`
     pub tls: Option<Tls>,
     /// `[redis]`: the second tier, and other nodes.
     pub redis: Option<Redis>,
@@ -112,17 +113,8 @@ pub enum AccessLog {
 pub struct Tls {
     /// Addresses of the HTTPS listeners.
     pub listen: Vec<SocketAddr>,
-    /// Certificates, chosen by SNI.
-    pub certificates: Vec<Certificate>,
-}
-
-/// A certificate and its key, as PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Certificate {
-    /// The certificate and its chain.
-    pub cert: PathBuf,
-    /// The private key.
-    pub key: PathBuf,
+    /// The certificates, and who has to show one.
+    pub wanted: Wanted,
 }
 
 /// `[redis]`: the second tier.

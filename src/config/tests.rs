@@ -310,13 +310,6 @@ const WITHOUT_EFFECT: &[Row] = &[
     ("[purge]\nallow = []", (5, 9), "nobody may PURGE", "admin.token", "no network, no token"),
     ("[purge]\ntag_headers = [\"xkey\", \"XKey\"]", (5, 24), "twice", "take one out", "one field"),
     ("[telemetry]\naccess_log = \"off\"\naccess_log_file = \"x\"", (6, 19), "no effect", "json", "off is off"),
-    (
-        "[server.tls]\nlisten = [\"0.0.0.0:8443\"]\ncertificates = [{ cert = \"a\", key = \"b\" }]",
-        (4, 1),
-        "[server.tls] is not in effect yet",
-        "TLS",
-        "later",
-    ),
     ("[[origins]]\nname = \"b\"\nurls = [\"http://b\"]", (5, 8), "no request goes", "hosts", "the first takes any"),
     ("[server]\nlisten = [\"0.0.0.0:3000\"]", (3, 9), "Larder itself", "where the origin", "a loop"),
     ("[[rules]]\nname = \"x\"", (4, 1), "changes nothing", "ttl", "says nothing"),
@@ -674,15 +667,16 @@ mod shipped {
     fn every_key_that_is_commented_out_is_valid() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("tls")).unwrap();
-        for name in ["tls/origin-ca.pem", "tls/redis-ca.pem"] {
-            std::fs::write(folder.path().join(name), "-----BEGIN CERTIFICATE-----").unwrap();
+        let pair = rcgen::generate_simple_self_signed(["shop.example".to_owned()]).unwrap();
+        for name in ["origin-ca.pem", "redis-ca.pem", "clients-ca.pem", "site.pem"] {
+            std::fs::write(folder.path().join("tls").join(name), pair.cert.pem()).unwrap();
         }
+        std::fs::write(folder.path().join("tls/site.key"), pair.signing_key.serialize_pem()).unwrap();
         let source = Source::default();
         let text = uncommented().replace("/var/log/larder/", "");
         let loaded = source.check("proxy.toml", &text, folder.path()).expect("valid");
-        // All together they are more than one would write: what is not in effect yet, ca_file without TLS (twice),
-        // and a default_ttl beside a ttl.
-        assert_eq!(loaded.warnings.iter().len(), 4, "{}", loaded.warnings);
+        // All together they are more than one would write: ca_file without TLS (twice), and a default_ttl beside a ttl.
+        assert_eq!(loaded.warnings.iter().len(), 3, "{}", loaded.warnings);
         let settings = loaded.settings;
         assert!(settings.redis.is_some() && settings.tls.is_some() && settings.origins[0].health.is_some());
         let defaults = from_origin(parse_origin_url("http://h").expect("a URL"));

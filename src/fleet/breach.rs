@@ -29,8 +29,13 @@ pub(super) enum Breach {
 }
 
 /// Finds it. `known`: what the node remembers; `is_all`: of everything that the log ever had. `stored`: what the log has
-/// from the first of those on.
-pub(super) fn find(known: &[Entry], is_all: bool, stored: &[Entry], at: Place) -> Breach {
+/// from the first of those on; `older`: the last that it has before them, where it has none of them.
+pub(super) fn find((known, is_all): (&[Entry], bool), older: Option<&Entry>, stored: &[Entry], at: Place) -> Breach {
+    if let Some(end) = older {
+        // Where the end of what is left is what came before all that is remembered, that was lost, not trimmed.
+        let is_right_before = known.first().is_some_and(|begin| begin.previous == end.id);
+        return if is_right_before { Breach::Lost(known.to_vec()) } else { Breach::Unknown };
+    }
     let is_in = |entries: &[Entry], id: u64| entries.iter().any(|entry| entry.id == id);
     let read: Vec<_> = stored.iter().filter(|entry| entry.position <= at.position).collect();
     let lost: Vec<_> = match read.first() {
@@ -69,6 +74,17 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_that_is_known_is_left_what_stands_before_it_tells() {
+        let at = Place { position: entry(3).position, previous: 1, is_read_on: true };
+        for (older, want, why) in [
+            (1, Breach::Lost(entries(&[2, 3])), "right before all that is known: that was lost"),
+            (9, Breach::Unknown, "something else"),
+        ] {
+            assert_eq!(find((&entries(&[2, 3]), false), Some(&entry(older)), &[], at), want, "{why}");
+        }
+    }
+
+    #[test]
     fn what_the_log_has_is_held_against_what_is_known() {
         /// A node that has taken down 1, 2 and 3: what it remembers, whether that is all, what the log has of it, what
         /// stands before what comes next, whether something does.
@@ -91,17 +107,17 @@ mod tests {
         ];
         for (known, is_all, stored, previous, is_read_on, want, why) in cases {
             let at = Place { position: entry(3).position, previous, is_read_on };
-            assert_eq!(find(&entries(known), is_all, &entries(stored), at), want, "{why}");
+            assert_eq!(find((&entries(known), is_all), None, &entries(stored), at), want, "{why}");
         }
     }
 
     #[test]
     fn what_this_node_added_and_has_not_read_yet_may_be_lost_too() {
         let at = Place { position: entry(2).position, previous: 2, is_read_on: false };
-        let found = find(&entries(&[1, 2, 4]), true, &entries(&[1, 2]), at);
+        let found = find((&entries(&[1, 2, 4]), true), None, &entries(&[1, 2]), at);
         assert_eq!(found, Breach::Lost(entries(&[4])));
         let at = Place { is_read_on: true, ..at };
-        let found = find(&entries(&[1, 2, 4]), true, &entries(&[1, 3, 4]), at);
+        let found = find((&entries(&[1, 2, 4]), true), None, &entries(&[1, 3, 4]), at);
         assert_eq!(found, Breach::Lost(entries(&[2])), "what others added behind it is yet to be read");
     }
 }

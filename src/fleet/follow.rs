@@ -7,14 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::Fleet;
 use super::breach::{self, Breach, Place};
-use super::log::{Draft, Entry, LogError, Member, PAGE, State};
+use super::log::{Draft, Entry, LogError, Member, Muster, PAGE, State};
 use super::notice::Notice;
 use super::position::Position;
-use crate::cache::ledger::Stamp;
+use crate::cache::ledger::{STRIDE, Stamp};
 
 /// The first and the longest pause after the log could not be asked; half of each is left to chance, so that a fleet does
 /// not come back all at once.
@@ -23,6 +24,9 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Time for adding an entry that nobody waits for.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Purges that are added in one go: few round trips for many, and no long queue before what others ask.
+const BATCH: usize = 64;
 
 /// Where this node is in a log.
 #[derive(Debug, Clone, Copy)]
@@ -39,11 +43,13 @@ pub(super) struct Follower<'a> {
     /// Whether the end of the log was seen: only there it is waited for more.
     is_at_end: bool,
     is_troubled: bool,
+    /// What was heard of the nodes when the log had more than was read.
+    unconfirmed: Option<Muster>,
 }
 
 impl<'a> Follower<'a> {
     pub(super) fn new(fleet: &'a Arc<Fleet>) -> Self {
-        Self { fleet, cursor: None, is_at_end: false, is_troubled: false }
+        Self { fleet, cursor: None, is_at_end: false, is_troubled: false, unconfirmed: None }
     }
 
     /// Follows for ever.
@@ -59,7 +65,7 @@ impl<'a> Follower<'a> {
                 Err(LogError::OtherEra) => self.cursor = None,
                 Err(error) => {
                     // Where Redis does not answer, its links have said so.
-                    let is_said = self.is_troubled || matches!(error, LogError::Unreachable(_));
+                    let is_said = self.is_troubled || matches!(error, LogError::Unasked | LogError::Unreachable(_));
                     if !is_said {
                         tracing::warn!("the log of purges is not followed: {error}");
                     }
@@ -83,7 +89,14 @@ impl<'a> Follower<'a> {
         let Some(cursor) = self.cursor else { return Ok(()) };
         let moment = self.fleet.ledger.moment();
         let wait = if self.is_at_end { self.fleet.wait } else { Duration::ZERO };
-        let entries = self.fleet.log.read(cursor.position, wait).await?;
+        let entries = match self.fleet.log.read(cursor.position, wait).await {
+            // Somebody else's entries, which no later one will make readable: another log has none of them.
+            Err(LogError::Garbled(_)) => {
+                self.give_up(cursor.era, self.fleet.recent.highest()).await?;
+                return Ok(());
+            }
+            entries => entries?,
+        };
         self.is_at_end = entries.len() < PAGE;
         for entry in entries {
             self.take(entry).await?;
@@ -97,26 +110,48 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Has the ledger follow the log that we do: it begins one of its own when it has no numbers left.
+    /// Has the ledger follow the log that we do: it begins one of its own when it has no numbers left. The last one of
+    /// those: what was stored under the others must not come behind what is purged from now on.
     fn hold_ledger(&self) {
         let Some(Cursor { era, position, .. }) = self.cursor else { return };
         if self.fleet.ledger.era() != era {
-            self.fleet.ledger.adopt(Stamp { era, number: position.number() });
+            let number = self.fleet.recent.highest().max(position).number() + (STRIDE - 1);
+            self.fleet.ledger.adopt(Stamp { era, number });
         }
     }
 
     /// Adds what could not be added before, in its order.
     async fn send_kept(&mut self) -> Result<(), LogError> {
         let fleet = self.fleet;
-        while let (Some(draft), Some(cursor)) = (fleet.outbox.first(), self.cursor) {
-            let position = fleet.log.append(cursor.era, fleet.recent.highest(), &draft, PATIENCE).await?;
-            // With the number that the log gave it, it concerns all that other nodes stored without knowing of it.
-            let notice = Notice::decode(&draft.payload);
-            let stamp = Stamp { era: cursor.era, number: position.number() };
-            self.act(stamp, notice.as_ref().ok())?;
-            fleet.recent.remember(Entry { position, id: draft.id, previous: 0, payload: draft.payload });
-            fleet.outbox.done(draft.id);
+        while let (Some(Cursor { era, .. }), false) = (self.cursor, fleet.outbox.is_empty()) {
+            let drafts = fleet.outbox.oldest(BATCH);
+            // Over one connection: they are added in the order in which they are asked for.
+            let floor = fleet.recent.highest();
+            let added = join_all(drafts.iter().map(|draft| fleet.log.append(era, floor, draft, PATIENCE))).await;
+            let mut failure = None;
+            for (draft, added) in drafts.into_iter().zip(added) {
+                match added {
+                    Ok(position) => self.sent(era, position, draft)?,
+                    Err(error) => {
+                        if error != LogError::Unasked {
+                            fleet.outbox.may_be_there(draft.id);
+                        }
+                        failure.get_or_insert(error);
+                    }
+                }
+            }
+            failure.map_or(Ok(()), Err)?;
         }
+        Ok(())
+    }
+
+    /// Takes down what the log has taken at last: with the number that it gave it, it concerns all that other nodes stored
+    /// without knowing of it.
+    fn sent(&self, era: u64, position: Position, draft: Draft) -> Result<(), LogError> {
+        let notice = Notice::decode(&draft.payload);
+        self.act(Stamp { era, number: position.number() }, notice.as_ref().ok())?;
+        self.fleet.recent.remember(Entry { position, id: draft.id, previous: 0, payload: draft.payload });
+        self.fleet.outbox.done(draft.id);
         Ok(())
     }
 
@@ -125,19 +160,26 @@ impl<'a> Follower<'a> {
         let fleet = self.fleet;
         let (era, position) = self.cursor.map_or_else(Default::default, |cursor| (cursor.era, cursor.position));
         let me = Member { name: fleet.name.clone(), era, position };
-        let asked = Instant::now();
-        let muster = fleet.log.beat(&me, fleet.recent.highest()).await?;
+        // Before it is asked: what is added meanwhile is not missing from what it says.
+        let (asked, highest) = (Instant::now(), fleet.recent.highest());
+        let muster = fleet.log.beat(&me, highest).await?;
         let state = muster.state;
-        fleet.roll.call(asked, muster);
+        fleet.roll.call(asked, muster.clone());
         match self.cursor {
             Some(cursor) if cursor.era == state.era => {
-                let is_behind_us = state.last < cursor.position
+                let is_behind_us = state.last < highest
                     || (state.last == cursor.position && cursor.tail.is_some_and(|tail| tail != state.tail));
                 if is_behind_us {
                     self.reconcile(state.tail, false).await?;
+                } else {
+                    self.unconfirmed = Some(muster);
+                    self.confirm();
                 }
                 Ok(true)
             }
+            // It would begin before purges that are known here: one of an era that was given up, and that a fail-over
+            // has brought back, or one that a clock has begun that goes wrong.
+            _ if state.base < highest => self.give_up(state.era, highest).await.map(|_| false),
             _ => {
                 self.begin(state);
                 Ok(false)
@@ -145,11 +187,23 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// Takes down where the nodes were, once all that the log had then was read.
+    fn confirm(&mut self) {
+        let Some(cursor) = self.cursor else { return };
+        let is_read =
+            |muster: &mut Muster| muster.state.last == cursor.position && cursor.tail == Some(muster.state.tail);
+        if let Some(muster) = self.unconfirmed.take_if(is_read) {
+            self.fleet.roll.confirm(muster.members);
+        }
+    }
+
     /// Takes up a log at its beginning.
     fn begin(&mut self, state: State) {
         let fleet = self.fleet;
+        self.unconfirmed = None;
         if fleet.place().is_some() {
             fleet.metrics.lost.inc();
+            fleet.roll.is_incomplete_for(fleet.max_lag);
             tracing::warn!(
                 "the log of purges is another one: everything stored so far is revalidated before it is used"
             );
@@ -167,14 +221,16 @@ impl<'a> Follower<'a> {
         let fleet = self.fleet;
         let Some(cursor) = self.cursor else { return Err(LogError::OtherEra) };
         let stamp = Stamp { era: cursor.era, number: entry.position.number() };
-        if cursor.tail.is_some_and(|tail| tail != entry.previous)
+        // What this node added since it read last must come before what stands behind it.
+        let is_missing = fleet.recent.holds_between(cursor.position, entry.position);
+        if (is_missing || cursor.tail.is_some_and(|tail| tail != entry.previous))
             && self.reconcile(entry.previous, true).await? == Break::Trimmed
         {
             fleet.metrics.trimmed.inc();
             tracing::warn!("the log of purges was trimmed before it was read: what was stored before is revalidated");
             fleet.ledger.doubt(stamp).map_err(|_| LogError::OtherEra)?;
         }
-        if !fleet.recent.holds(entry.id) {
+        if !fleet.recent.holds(&entry) {
             let notice = Notice::decode(&entry.payload);
             if let Err(error) = &notice {
                 tracing::warn!("an entry of the log of purges cannot be read, and may name anything: {error}");
@@ -185,6 +241,7 @@ impl<'a> Follower<'a> {
         self.cursor = Some(Cursor { position, tail, ..cursor });
         fleet.recent.remember(entry);
         fleet.set_place(Some((cursor.era, position)));
+        self.confirm();
         Ok(())
     }
 
@@ -213,19 +270,23 @@ impl<'a> Follower<'a> {
         let highest = fleet.recent.highest().max(cursor.position);
         let first = known.first().map_or(cursor.position, |entry| entry.position.min(cursor.position));
         let stored = fleet.log.between(first, highest).await?;
+        let is_anything_there = stored.first().is_some_and(|entry| entry.position <= cursor.position);
+        let older = if is_anything_there { None } else { fleet.log.between(Position::default(), first).await?.pop() };
         let at = Place { position: cursor.position, previous, is_read_on };
-        match breach::find(&known, is_all, &stored, at) {
+        match breach::find((&known, is_all), older.as_ref(), &stored, at) {
             Breach::Trimmed => Ok(Break::Trimmed),
             Breach::Lost(lost) => {
                 self.add_again(lost).await?;
                 self.cursor = Some(Cursor { tail: None, ..cursor });
                 Ok(Break::Mended)
             }
-            Breach::Unknown => {
-                fleet.log.renew(cursor.era, highest).await?;
-                Err(LogError::OtherEra)
-            }
+            Breach::Unknown => self.give_up(cursor.era, highest).await,
         }
+    }
+
+    async fn give_up(&self, era: u64, floor: Position) -> Result<Break, LogError> {
+        self.fleet.log.renew(era, floor).await?;
+        Err(LogError::OtherEra)
     }
 
     /// Adds what a fail-over took from the log, behind all that anybody knows. Others may do the same: each is added once.
@@ -234,10 +295,14 @@ impl<'a> Follower<'a> {
         tracing::warn!(count, "the log of purges has lost its end: what this node knows of it is added again");
         for entry in lost {
             let Some(Cursor { era, position, .. }) = self.cursor else { return Err(LogError::OtherEra) };
-            let draft = Draft { id: entry.id, payload: entry.payload, again: true };
+            let draft = Draft { id: entry.id, payload: entry.payload.clone(), again: true };
             let floor = fleet.recent.highest().max(position);
             let position = fleet.log.append(era, floor, &draft, PATIENCE).await?;
-            fleet.recent.raise(position);
+            // With its new number, too: where two masters took purges for a while, others may have numbers between the two
+            // and know nothing of it.
+            let notice = Notice::decode(&entry.payload);
+            self.act(Stamp { era, number: position.number() }, notice.as_ref().ok())?;
+            fleet.recent.remember(Entry { position, previous: 0, ..entry });
             fleet.metrics.readded.inc();
         }
         Ok(())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Script, Value};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -56,14 +57,14 @@ impl Leases {
         Self(Arc::new(Office { link, namespace: namespace.to_owned(), timeout, renew, tasks }))
     }
 
-    /// Asks for the lease of `key`.
-    pub async fn take(&self, key: &Key) -> Taken {
+    /// Asks for the lease of `key`, for a request that has kept Redis busy since `began`: all of it has one timeout.
+    pub async fn take(&self, key: &Key, began: Instant) -> Taken {
         let office = &self.0;
         let name = name::lease(&office.namespace, key);
         let token = format!("{:016x}", fastrand::u64(..));
         let mut command = redis::cmd("SET");
         command.arg(&name).arg(&token).arg("NX").arg("PX").arg(TERM_MILLIS);
-        match office.link.call(&command, office.timeout).await {
+        match office.link.call(&command, office.timeout.saturating_sub(began.elapsed())).await {
             Ok(Value::Okay) => Taken::Ours(self.hold(name, token)),
             Ok(_) => Taken::Theirs,
             Err(_) => Taken::Unknown,

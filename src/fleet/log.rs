@@ -14,6 +14,9 @@ use crate::cache::tier::Pending;
 /// Why the log could not be asked, or did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
+    /// It was not asked: there is no sound connection to it.
+    #[error("the log of purges is not asked: there is no sound connection to it")]
+    Unasked,
     /// It gave no answer. What was asked for may have been done, or not.
     #[error("the log of purges cannot be asked: {0}")]
     Unreachable(String),

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::follow::Follower;
-use self::log::{Draft, Entry, Member, PurgeLog};
+use self::log::{Draft, Entry, LogError, Member, PurgeLog};
 use self::metrics::Metrics;
 use self::notice::{Effect, Notice};
 use self::outbox::Outbox;
@@ -49,6 +49,7 @@ pub struct Fleet {
     clock: Clock,
     /// How long a sign of life may be out.
     wait: Duration,
+    max_lag: Duration,
     /// Where the follower is: of which log, and up to where it has taken down what that says.
     place: Mutex<Option<(u64, Position)>>,
     outbox: Outbox,
@@ -86,6 +87,7 @@ impl Fleet {
             clock,
             // So that one sign of life may be lost.
             wait: (max_lag / 4).min(LONGEST_WAIT),
+            max_lag,
             place: Mutex::default(),
             outbox: Outbox::default(),
             recent: Recent::default(),
@@ -118,16 +120,21 @@ impl Fleet {
     /// Carries a purge out: when this returns, it is in force on this node, and in the log where that could be asked
     /// within `patience`. Not to be dropped before: it goes into a task of its own.
     pub async fn announce(&self, notice: &Notice, patience: Duration) -> Announced {
-        let draft = Draft { id: fastrand::u64(1..), payload: notice.encode().into(), again: false };
+        let mut draft = Draft { id: fastrand::u64(1..), payload: notice.encode().into(), again: false };
         let id = draft.id;
         // What was kept goes first: the log tells of purges in their order.
         if self.outbox.is_empty()
             && let Some((era, _)) = self.place()
-            && let Ok(position) = self.log.append(era, self.recent.highest(), &draft, patience).await
         {
-            let stamp = self.taken(era, position, notice);
-            self.recent.remember(Entry { position, id, previous: 0, payload: draft.payload });
-            return Announced { id, stamp, place: Some((era, position)) };
+            match self.log.append(era, self.recent.highest(), &draft, patience).await {
+                Ok(position) => {
+                    let stamp = self.taken(era, position, notice);
+                    self.recent.remember(Entry { position, id, previous: 0, payload: draft.payload });
+                    return Announced { id, stamp, place: Some((era, position)) };
+                }
+                // It may have been taken all the same.
+                Err(error) => draft.again = error != LogError::Unasked,
+            }
         }
         // Kept before it acts: from then on nothing is taken from the second tier that has not heard of it.
         self.outbox.keep(draft, self.clock.now());
@@ -161,12 +168,23 @@ impl Fleet {
 
     /// Waits until every node that lives has a purge, or until `deadline`.
     pub async fn acknowledged_by_all(&self, place: (u64, Position), deadline: Instant) -> Acknowledged {
-        self.roll.wait(&*self.log, place, deadline).await
+        match self.roll.wait(&*self.log, place, deadline).await {
+            // In a log that this node has not found yet, it does not count itself.
+            Some(acknowledged) if self.place().is_some_and(|(era, _)| era == place.0) => acknowledged,
+            Some(acknowledged) => Acknowledged { is_by_all: false, ..acknowledged },
+            // A node may have joined since.
+            None => Acknowledged { is_by_all: false, ..self.acknowledged(place) },
+        }
     }
 
-    /// Who has a purge, as was last heard of the others: up to half a second ago.
+    /// Who has a purge, as was last heard of the others: up to half a second ago. Nobody is known to have one that the log
+    /// has lost.
     pub fn acknowledged(&self, (era, position): (u64, Position)) -> Acknowledged {
-        Acknowledged::of(&self.members(), era, position)
+        if !self.recent.holds_at(position) {
+            return Acknowledged::default();
+        }
+        let members = self.with_me(self.roll.confirmed());
+        self.roll.settled(Acknowledged::of(&members, era, position))
     }
 
     /// Whether the log has all that was purged here. Until then what other nodes store is not to be used.
@@ -181,10 +199,13 @@ impl Fleet {
 
     /// The nodes that live, as was last heard of the others.
     pub fn members(&self) -> Vec<Member> {
-        let mut members = self.roll.members();
-        if let (Some(me), Some((era, position))) =
-            (members.iter_mut().find(|member| member.name == self.name), self.place())
-        {
+        self.with_me(self.roll.members())
+    }
+
+    /// This node knows better than the log where it is.
+    fn with_me(&self, mut members: Vec<Member>) -> Vec<Member> {
+        let me = members.iter_mut().find(|member| member.name == self.name);
+        if let (Some(me), Some((era, position))) = (me, self.place()) {
             (me.era, me.position) = (era, position);
         }
         members

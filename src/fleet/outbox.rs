@@ -52,29 +52,39 @@ impl Outbox {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Keeps one, which may have reached the log or not.
+    /// Keeps one.
     pub(super) fn keep(&self, draft: Draft, now: Timestamp) {
         let mut kept = self.lock();
-        kept.push(Draft { again: true, ..draft });
+        kept.push(draft);
         if kept.drafts.len() > DRAFTS || kept.bytes > BYTES {
             *kept = Kept::default();
             let effect = Effect::Doubt;
             let all = Notice { scopes: vec![Scope::Everything], effect, at: now, who: String::new() };
-            kept.push(Draft { id: fastrand::u64(1..), payload: all.encode().into(), again: true });
+            kept.push(Draft { id: fastrand::u64(1..), payload: all.encode().into(), again: false });
         }
         self.count.store(kept.drafts.len(), Ordering::Release);
     }
 
-    /// The oldest one.
-    pub(super) fn first(&self) -> Option<Draft> {
-        self.lock().drafts.front().cloned()
+    /// The oldest ones, so many at the most.
+    pub(super) fn oldest(&self, most: usize) -> Vec<Draft> {
+        self.lock().drafts.iter().take(most).cloned().collect()
+    }
+
+    /// Remembers that the one with this id may have reached the log.
+    pub(super) fn may_be_there(&self, id: u64) {
+        if let Some(draft) = self.lock().drafts.iter_mut().find(|draft| draft.id == id) {
+            draft.again = true;
+        }
     }
 
     /// Forgets the one with this id: the log has it, and it was taken down from there.
     pub(super) fn done(&self, id: u64) {
         let mut kept = self.lock();
-        kept.drafts.retain(|draft| draft.id != id);
-        kept.bytes = kept.drafts.iter().map(|draft| draft.payload.len()).sum();
+        // It is one of the oldest, but where all were replaced by one meanwhile.
+        if let Some(place) = kept.drafts.iter().position(|draft| draft.id == id) {
+            let gone = kept.drafts.remove(place);
+            kept.bytes -= gone.map_or(0, |draft| draft.payload.len());
+        }
         self.count.store(kept.drafts.len(), Ordering::Release);
     }
 }
@@ -91,12 +101,14 @@ mod tests {
     fn what_the_log_has_not_taken_is_kept_in_order() {
         let outbox = Outbox::default();
         (1..=3).for_each(|id| outbox.keep(draft(id, 1), Timestamp::EPOCH));
-        assert!(outbox.first().is_some_and(|draft| draft.id == 1 && draft.again), "it may be in the log already");
+        assert_eq!(outbox.oldest(2), [draft(1, 1), draft(2, 1)]);
+        outbox.may_be_there(2);
+        assert_eq!(outbox.oldest(9)[1], Draft { again: true, ..draft(2, 1) });
         outbox.done(2);
         outbox.done(1);
-        assert_eq!((outbox.first().map(|draft| draft.id), outbox.len(), outbox.is_empty()), (Some(3), 1, false));
+        assert_eq!((outbox.oldest(9), outbox.len(), outbox.is_empty()), (vec![draft(3, 1)], 1, false));
         outbox.done(3);
-        assert!(outbox.first().is_none() && outbox.is_empty());
+        assert!(outbox.oldest(9).is_empty() && outbox.is_empty());
     }
 
     #[test]
@@ -108,7 +120,7 @@ mod tests {
                 outbox.keep(draft(id as u64, bytes), Timestamp::from_millis(5));
             }
             assert_eq!(outbox.len(), 1, "{why}");
-            let notice = outbox.first().map(|draft| Notice::decode(&draft.payload).expect("one of ours"));
+            let notice = outbox.oldest(1).pop().map(|draft| Notice::decode(&draft.payload).expect("one of ours"));
             let want = Notice {
                 scopes: vec![Scope::Everything],
                 effect: Effect::Doubt,

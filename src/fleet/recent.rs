@@ -30,17 +30,34 @@ struct Remembered {
     has_forgotten: bool,
 }
 
+impl Remembered {
+    fn at(&self, position: Position) -> Option<&Entry> {
+        let place = self.entries.binary_search_by_key(&position, |entry| entry.position).ok()?;
+        self.entries.get(place)
+    }
+}
+
 impl Recent {
     fn lock(&self) -> MutexGuard<'_, Remembered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers one that has been taken down.
+    /// Remembers one that has been taken down. One that the log had lost and has again is where that has it now.
     pub(super) fn remember(&self, entry: Entry) {
         let mut remembered = self.lock();
         remembered.highest = remembered.highest.max(entry.position);
         if !remembered.ids.insert(entry.id) {
-            return;
+            let Some(place) = remembered.entries.iter().position(|known| known.id == entry.id) else { return };
+            let known = &mut remembered.entries[place];
+            if known.position == entry.position && known.previous == 0 {
+                // Who adds one does not see what stands before it.
+                known.previous = entry.previous;
+            }
+            if known.position >= entry.position {
+                return;
+            }
+            let known = remembered.entries.remove(place);
+            remembered.bytes -= known.map_or(0, |known| known.payload.len());
         }
         remembered.bytes += entry.payload.len();
         let place = remembered.entries.partition_point(|other| other.position < entry.position);
@@ -53,8 +70,22 @@ impl Recent {
         }
     }
 
-    pub(super) fn holds(&self, id: u64) -> bool {
-        self.lock().ids.contains(&id)
+    /// Whether this one stands where it was taken down.
+    pub(super) fn holds(&self, entry: &Entry) -> bool {
+        let remembered = self.lock();
+        remembered.ids.contains(&entry.id) && remembered.at(entry.position).is_some_and(|known| known.id == entry.id)
+    }
+
+    /// Whether any stands there.
+    pub(super) fn holds_at(&self, position: Position) -> bool {
+        self.lock().at(position).is_some()
+    }
+
+    /// Whether any stands behind `after` and before `before`.
+    pub(super) fn holds_between(&self, after: Position, before: Position) -> bool {
+        let remembered = self.lock();
+        let next = remembered.entries.partition_point(|entry| entry.position <= after);
+        remembered.entries.get(next).is_some_and(|entry| entry.position < before)
     }
 
     /// Behind which the log must go on.
@@ -109,11 +140,17 @@ mod tests {
         }
         let (all, is_all) = recent.all();
         assert_eq!((all.len(), is_all), (REMEMBERED, false));
-        assert!(!recent.holds(1) && recent.holds(2000));
+        assert!(!recent.holds(&entry(0, 1)) && recent.holds(&entry(1999, 1)));
         recent.remember(entry(2000, BYTES + 1));
         assert_eq!(recent.all().0.len(), 1, "the largest alone");
+        let again = Entry { position: entry(3000, 0).position, ..entry(2000, BYTES + 1) };
+        recent.remember(again.clone());
+        assert_eq!(recent.all().0, [again], "where the log has it again, and only there");
+        assert!(
+            !recent.holds(&entry(2000, 0)) && recent.holds_between(entry(2999, 0).position, entry(3001, 0).position)
+        );
         recent.forget();
-        assert!(recent.all() == (Vec::new(), true) && !recent.holds(2001));
-        assert_eq!(recent.highest(), entry(2000, 0).position, "the next log begins behind it");
+        assert!(recent.all() == (Vec::new(), true) && !recent.holds(&entry(2000, 0)));
+        assert_eq!(recent.highest(), entry(3000, 0).position, "the next log begins behind it");
     }
 }

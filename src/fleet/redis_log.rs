@@ -164,6 +164,9 @@ impl PurgeLog for RedisLog {
 
 impl From<LinkError> for LogError {
     fn from(error: LinkError) -> Self {
+        if matches!(error, LinkError::Closed) {
+            return Self::Unasked;
+        }
         let mut said = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(deeper) = cause {

@@ -1,6 +1,6 @@
 //! Who lives, and who has which purge?
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -37,25 +37,54 @@ impl Acknowledged {
 #[derive(Debug, Default)]
 pub(super) struct Roll {
     last: Mutex<Option<(Instant, Muster)>>,
+    /// The nodes as they were when the log was what this node has read of it. A position says what a node has only in that
+    /// log: one that has lost its end goes on with positions behind those that it lost.
+    confirmed: Mutex<Vec<Member>>,
+    /// Until when a node may live that the log has forgotten.
+    complete_from: Mutex<Option<Instant>>,
     /// Held by the one who asks: those who wait for it take over what it hears.
     turn: tokio::sync::Mutex<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Roll {
     /// Takes down what was heard to a question of that moment.
     pub(super) fn call(&self, asked: Instant, muster: Muster) {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((asked, muster));
+        *lock(&self.last) = Some((asked, muster));
+    }
+
+    /// Takes down where the nodes were, when the log had all that this node has read of it.
+    pub(super) fn confirm(&self, members: Vec<Member>) {
+        *lock(&self.confirmed) = members;
+    }
+
+    /// Another log knows only of nodes that have found it: those that have not use for so long what they have stored.
+    pub(super) fn is_incomplete_for(&self, time: Duration) {
+        *lock(&self.complete_from) = Some(Instant::now() + time);
+        lock(&self.confirmed).clear();
     }
 
     fn heard_since(&self, moment: Instant) -> Option<Muster> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|(asked, _)| *asked >= moment).map(|(_, muster)| muster.clone())
+        lock(&self.last).as_ref().filter(|(asked, _)| *asked >= moment).map(|(_, muster)| muster.clone())
     }
 
     /// The nodes, as they were last heard of.
     pub(super) fn members(&self) -> Vec<Member> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().map(|(_, muster)| muster.members.clone()).unwrap_or_default()
+        lock(&self.last).as_ref().map(|(_, muster)| muster.members.clone()).unwrap_or_default()
+    }
+
+    /// The nodes where they were, when the log was what this node has read of it.
+    pub(super) fn confirmed(&self) -> Vec<Member> {
+        lock(&self.confirmed).clone()
+    }
+
+    /// The same, where no node may live that the log has forgotten.
+    pub(super) fn settled(&self, acknowledged: Acknowledged) -> Acknowledged {
+        let is_complete = lock(&self.complete_from).is_none_or(|from| Instant::now() >= from);
+        Acknowledged { is_by_all: acknowledged.is_by_all && is_complete, ..acknowledged }
     }
 
     /// The nodes as they are now. Of many who ask at once one does.
@@ -71,23 +100,27 @@ impl Roll {
         Ok(muster)
     }
 
-    /// Waits until every node that lives has the purge at `position`, or until `deadline`.
+    /// Waits until every node that lives has the purge at `position`, or until `deadline`. `None`: the log cannot be
+    /// asked, or does not have it there any more.
     pub(super) async fn wait(
         &self,
         log: &dyn PurgeLog,
         (era, position): (u64, Position),
         deadline: Instant,
-    ) -> Acknowledged {
+    ) -> Option<Acknowledged> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let acknowledged = match tokio::time::timeout_at(deadline, self.now(log)).await {
-                Ok(Ok(muster)) => Acknowledged::of(&muster.members, era, position),
-                // A node may have joined since they were last heard of.
-                Ok(Err(_)) | Err(_) => {
-                    Acknowledged { is_by_all: false, ..Acknowledged::of(&self.members(), era, position) }
-                }
+            let is_last = Instant::now() + pause > deadline;
+            let asked = async {
+                let acknowledged = self.settled(Acknowledged::of(&self.now(log).await?.members, era, position));
+                // After they were asked for: where it still is it was then, and whoever is behind it has it.
+                let is_done = acknowledged.is_by_all || is_last;
+                let is_there = !is_done || !log.between(position, position).await?.is_empty();
+                Ok::<_, LogError>((is_done && is_there).then_some(acknowledged))
             };
-            if acknowledged.is_by_all || Instant::now() + pause > deadline {
+            let heard = tokio::time::timeout_at(deadline, asked).await;
+            let acknowledged = heard.ok().and_then(Result::ok).flatten();
+            if is_last || acknowledged.as_ref().is_some_and(|acknowledged| acknowledged.is_by_all) {
                 return acknowledged;
             }
             tokio::time::sleep(pause).await;

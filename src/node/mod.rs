@@ -1,6 +1,7 @@
 //! How are the rooms joined into a running node, and how is it wound up?
 
 mod others;
+mod secure;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,11 +11,13 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use http::Request;
 use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::others::Others;
+use self::secure::Secure;
 use crate::accept::listener::{self, BindError};
 use crate::accept::{Door, Handler};
 use crate::admin::{self, Office, Readiness};
@@ -35,6 +38,7 @@ use crate::purge::Purger;
 use crate::purge::gate::Gate;
 use crate::serve::{self, Answer, Serve, Shared, Site};
 use crate::telemetry::{Telemetry, access};
+use crate::tls::serving::ServingError;
 
 /// What is under way when the last client has gone gets this long to end by itself.
 const LAST_FILLS: Duration = Duration::from_secs(1);
@@ -57,13 +61,16 @@ pub enum RunError {
     /// `redis.url` cannot be read.
     #[error("redis.url cannot be used")]
     Redis(#[from] PlaceError),
+    /// A certificate cannot be used.
+    #[error("TLS cannot be served (server.tls)")]
+    Tls(#[from] ServingError),
 }
 
 impl RunError {
     /// What the process ends with: 2 where the configuration is at fault, 1 where the machine is.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Origins(_) | Self::Redis(_) => 2,
+            Self::Origins(_) | Self::Redis(_) | Self::Tls(_) => 2,
             Self::Listen(_) | Self::AccessLog(_) | Self::Signals(_) => 1,
         }
     }
@@ -75,13 +82,11 @@ impl RunError {
 ///
 /// # Errors
 ///
-/// An address in use, an origin's name that does not resolve, an access log that cannot be written.
+/// An address in use, an origin's name that does not resolve, a bad certificate, an access log that cannot be written.
 pub async fn run(source: Source, loaded: Loaded, stop: CancellationToken) -> Result<(), RunError> {
     let settings = &loaded.settings;
-    let mut public = Vec::new();
-    for address in &settings.server.listen {
-        public.push(listener::bind(*address)?);
-    }
+    let public = bind_all(&settings.server.listen)?;
+    let public_tls = bind_all(settings.tls.as_ref().map_or(&[], |tls| &tls.listen))?;
     let admin = listener::bind(settings.admin.listen)?;
     let mut registry = Registry::default();
     let node = Node::start(settings.clone(), &mut registry, &stop).await?;
@@ -90,10 +95,17 @@ pub async fn run(source: Source, loaded: Loaded, stop: CancellationToken) -> Res
     let watcher = Watcher::start(&source, &loaded, &node.shared.tasks, ended.clone()).map_err(RunError::Signals)?;
     let mut serving = JoinSet::new();
     for listener in public {
-        say_address("listening on", &listener.local_addr());
-        serving.spawn(listener::serve(listener, node.door.clone()));
+        say_address("listening on http", &listener.local_addr());
+        serving.spawn(listener::serve(listener, node.door.clone(), None));
     }
-    say_address("admin listening on", &admin.local_addr());
+    if let Some(secure) = &node.secure {
+        for listener in public_tls {
+            say_address("listening on https", &listener.local_addr());
+            serving.spawn(listener::serve(listener, node.door.clone(), Some(Arc::clone(&secure.secured))));
+        }
+        node.shared.tasks.spawn(Arc::clone(secure).follow(Arc::clone(&node.settings), ended.clone()));
+    }
+    say_address("admin listening on http", &admin.local_addr());
     let admin = tokio::spawn(admin::serve(admin, node.office(registry, &stop), ended.clone()));
     let reload = tokio::spawn(node.clone().follow(source, watcher));
     stop.cancelled().await;
@@ -111,9 +123,13 @@ pub async fn run(source: Source, loaded: Loaded, stop: CancellationToken) -> Res
     Ok(())
 }
 
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, BindError> {
+    addresses.iter().map(|address| listener::bind(*address)).collect()
+}
+
 fn say_address(what: &str, address: &io::Result<SocketAddr>) {
     if let Ok(address) = address {
-        tracing::info!("{what} http://{address}");
+        tracing::info!("{what}://{address}");
     }
 }
 
@@ -136,6 +152,8 @@ struct Node {
     settings: Arc<ArcSwap<Settings>>,
     /// What joins it to other nodes.
     others: Option<Arc<Others>>,
+    /// HTTPS.
+    secure: Option<Arc<Secure>>,
 }
 
 impl Node {
@@ -149,6 +167,10 @@ impl Node {
             tasks: tasks.clone(),
             stop: CancellationToken::new(),
         });
+        let secure = match &settings.tls {
+            Some(tls) => Some(Arc::new(Secure::start(tls.wanted.clone(), clock.clone(), registry).await?)),
+            None => None,
+        };
         let site = site(&settings, None, &origins).await?;
         let memory = Arc::new(Memory::new(Limits {
             capacity: settings.memory.capacity,
@@ -192,7 +214,7 @@ impl Node {
         if let Some(others) = &others {
             others.heard().await;
         }
-        Ok(Self { shared, origins, door, server, settings, others })
+        Ok(Self { shared, origins, door, server, settings, others, secure })
     }
 
     /// Takes changes of the configuration over until watching ends.
@@ -202,6 +224,11 @@ impl Node {
                 self.shared.telemetry.reopen();
             }
             self.reload(&source).await;
+            // Also where the file was refused: the certificates in use may have changed, and are not its text.
+            let wanted = self.settings.load().tls.as_ref().map(|tls| tls.wanted.clone());
+            if let (Some(secure), Some(wanted)) = (&self.secure, wanted) {
+                secure.renew(wanted, trigger == Trigger::Signal).await;
+            }
         }
     }
 

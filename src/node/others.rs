@@ -29,6 +29,9 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How long Redis is given for its connections' own questions, at least.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How much longer than it may lag a node lives, beside a fifth of that.
+const LEASE_MARGIN: Duration = Duration::from_millis(500);
+
 /// The longest call of the links that purges go over: one of them waits half a second for entries.
 const LONGEST: Duration = Duration::from_secs(2);
 
@@ -41,7 +44,7 @@ pub(super) struct Others {
     pub(super) timeout: Duration,
     tier: Arc<RedisTier>,
     leases: Leases,
-    links: [Link; 4],
+    links: [Link; 5],
     /// Ends what writes and follows; the links stay up until that is done.
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -75,17 +78,23 @@ impl Others {
         };
         let links = [
             link("reads", settings.timeout),
+            link("bodies", settings.timeout),
             link("writes", of_tier.longest_write()),
             link("log", LONGEST),
             link("fleet", LONGEST),
         ];
-        let [reads, writes, follows, asks] = links.clone();
-        let tier = Arc::new(RedisTier::register(redis::Links { reads, writes }, of_tier, clock.clone(), registry));
+        let [reads, bodies, writes, follows, asks] = links.clone();
+        let tier =
+            Arc::new(RedisTier::register(redis::Links { reads, bodies, writes }, of_tier, clock.clone(), registry));
         let ledger = Arc::new(Ledger::shared(clock.clone(), settings.max_lag));
-        // A node lives a little longer than what it stores may be used without word of the log, whatever the clocks do:
-        // who is no longer waited for uses nothing.
-        let lease = settings.max_lag + settings.max_lag / 10;
-        let log = RedisLog::new(&settings.namespace, redis_log::Links { follows, asks: asks.clone() }, lease);
+        // A node lives longer than what it stores may be used without word of the log: who is no longer waited for uses
+        // nothing. The margin is for clocks that run unlike, and for a new master that has not all of the old one's.
+        let lease = settings.max_lag + settings.max_lag / 5 + LEASE_MARGIN;
+        let log = RedisLog::new(
+            &settings.namespace,
+            redis_log::Links { follows: follows.clone(), asks: asks.clone() },
+            lease,
+        );
         let fleet = Fleet::new(name.to_owned(), Arc::new(log), Arc::clone(&ledger), clock.clone(), settings.max_lag);
         fleet.register(registry);
         let tasks = TaskTracker::new();
@@ -94,7 +103,7 @@ impl Others {
         for link in links.clone() {
             linked.spawn(link.run(unlink.clone()));
         }
-        let (follower, linked_up, until) = (Arc::clone(&fleet), links[2].clone(), stop.clone());
+        let (follower, linked_up, until) = (Arc::clone(&fleet), follows.clone(), stop.clone());
         tasks.spawn(async move {
             // Where Redis cannot be reached, its links say so; nothing more is to be said of the log.
             until.run_until_cancelled(linked_up.up()).await;

@@ -15,6 +15,8 @@ use crate::client::Client;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// The client's certificate. What a client wrote there never comes this far: `policy::forwarding` takes it off.
+const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -108,7 +110,7 @@ fn frame(headers: &mut HeaderMap, request: &Outbound, had_length: bool) {
     }
 }
 
-/// Says who asks: `Via`, `X-Forwarded-*`, `Forwarded`, `X-Request-Id`. What is there comes from a trusted proxy.
+/// Says who asks: `Via`, `X-Forwarded-*`, `Forwarded`, `X-Request-Id`, the client's certificate. What is there comes from a trusted proxy.
 fn introduce(headers: &mut HeaderMap, client: &Client) {
     extend(headers, VIA, VIA_US);
     extend(headers, CAPABILITY.0, CAPABILITY.1);
@@ -126,6 +128,9 @@ fn introduce(headers: &mut HeaderMap, client: &Client) {
     write_forwarded(&mut text, peer, client);
     extend(headers, FORWARDED, &text);
     headers.insert(REQUEST_ID, client.request_id.to_value());
+    if let Some(certificate) = &client.certificate {
+        headers.insert(CLIENT_CERT, certificate.clone());
+    }
 }
 
 /// One element of `Forwarded`. RFC 7239 §4; IPv6 addresses and ports make a value that must be quoted (§6).
@@ -184,6 +189,7 @@ mod tests {
             address: [192, 0, 2, 1].into(),
             scheme: Scheme::Https,
             authority: authority.into(),
+            certificate: None,
             request_id: RequestId::Made(0xab),
             received: Instant::now(),
             interim: None,

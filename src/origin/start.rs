@@ -9,10 +9,11 @@ use rustls::ClientConfig;
 
 use super::address::{Address, Url};
 use super::resolve::{ResolveError, Resolver};
-use super::tls::{self, Tls, TlsError};
+use super::tls::{Tls, TlsError};
 use super::upstream::{Running, Upstream};
 use super::{Context, upkeep};
 use crate::config::settings;
+use crate::tls::outgoing;
 
 /// Why origins cannot be set up: the configuration is wrong, or the machine is.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +114,6 @@ async fn client_config(spec: &settings::Origin) -> Result<Option<Arc<ClientConfi
         return Ok(None);
     }
     let ca_file: Option<PathBuf> = spec.ca_file.clone();
-    let read = tokio::task::spawn_blocking(move || tls::client_config(ca_file.as_deref()));
-    read.await.expect("reading certificates does not panic").map(|config| Some(Arc::new(config)))
+    let read = tokio::task::spawn_blocking(move || outgoing::client_config(ca_file.as_deref()));
+    Ok(Some(Arc::new(read.await.expect("reading certificates does not panic")?)))
 }

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use super::preference::{self, Preference, Preferences};
 
 /// Fields that tell the origin something of each client, or of each request, that is its own.
-const WRITTEN_PER_CLIENT: [&str; 3] = ["forwarded", "x-forwarded-for", "x-request-id"];
+const WRITTEN_PER_CLIENT: [&str; 4] = ["forwarded", "x-forwarded-client-cert", "x-forwarded-for", "x-request-id"];
 
 /// Names in `Vary` beyond which it is taken for `*`: nobody would ever be served from such a thing, and each look-up
 /// would compare all of them.
@@ -356,12 +356,13 @@ mod tests {
         let many: Vec<String> = (0..=MAX_NAMES).map(|number| format!("x-{number}")).collect();
         let most: Vec<&str> = many[1..].iter().map(String::as_str).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let cases: [(&[&str], Option<usize>, &str); 7] = [
+        let cases: [(&[&str], Option<usize>, &str); 8] = [
             (&[], Some(0), "none is any"),
             (&["accept", "foo"], Some(2), "names"),
             (&["foo", "foo"], None, "one twice"),
             (&["foo", "*"], None, "a star"),
             (&["x-forwarded-for"], None, "each client's own"),
+            (&["X-Forwarded-Client-Cert"], None, "each client's own"),
             (&most, Some(MAX_NAMES), "as many as there may be"),
             (&many, None, "one more"),
         ];

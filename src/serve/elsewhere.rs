@@ -5,13 +5,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use tokio::time::Instant;
 
 use super::Shared;
-use super::inquiry::Inquiry;
+use super::inquiry::{self, Inquiry, Way};
 use super::look_up::{self, Found, Need, Usable};
-use crate::cache::entry::Entry;
-use crate::cache::tier::{Extent, Tier};
+use crate::cache::entry::{Entry, Head};
+use crate::cache::ledger::{Ledger, Stamp};
+use crate::cache::tier::{Extent, Tier, Unreachable};
 use crate::fleet::Fleet;
 use crate::fleet::lease::{Lease, Leases, Taken};
 use crate::link::Link;
@@ -44,6 +47,22 @@ impl Elsewhere {
     fn is_current(&self) -> bool {
         self.fleet.is_told()
     }
+
+    /// What the second tier has for a request with these fields, as far as it may be used by a node with this ledger.
+    pub(super) async fn find(
+        &self,
+        ledger: &Ledger,
+        key: &Key,
+        request: &HeaderMap,
+    ) -> Result<Option<Arc<Entry>>, Unreachable> {
+        if !self.is_current() {
+            return Ok(None);
+        }
+        let known = ledger.stamp();
+        let found = self.tier.get(key, request).await?;
+        // Asked again: a purge may have come while Redis answered.
+        Ok(found.filter(|_| self.is_current()).map(|entry| as_known_to(known, entry)))
+    }
 }
 
 /// What comes of looking elsewhere.
@@ -60,13 +79,42 @@ pub(super) async fn seek(shared: &Shared, inquiry: &Inquiry, mut need: Need, is_
         return Sought::Needed(need, None);
     };
     let search = Search { shared, inquiry, elsewhere };
-    if let Some(usable) = search.look(&mut need).await {
-        return Sought::Found(usable);
+    let began = Instant::now();
+    match search.look(&mut need).await {
+        Ok(Some(usable)) => return Sought::Found(usable),
+        Ok(None) => {}
+        // Who has waited once for a Redis that does not answer does not wait again.
+        Err(Unreachable) => return Sought::Needed(need, None),
     }
     match elsewhere.leases.as_ref().filter(|_| is_for_many) {
-        Some(leases) => search.take_turns(leases, need).await,
+        Some(leases) => search.take_turns(leases, began, need).await,
         None => Sought::Needed(need, None),
     }
+}
+
+/// A response that is stored elsewhere, and answers; the origin is not to be asked.
+pub(super) async fn peek(shared: &Shared, inquiry: &Inquiry) -> Option<Usable> {
+    let has_body = inquiry.headers.contains_key(CONTENT_LENGTH) || inquiry.headers.contains_key(TRANSFER_ENCODING);
+    let is_looked_up = inquiry::way(&inquiry.method, &inquiry.headers, has_body, inquiry.treatment()) == Way::Cache;
+    let elsewhere = shared.elsewhere.as_ref().filter(|_| is_looked_up)?;
+    Search { shared, inquiry, elsewhere }.look(&mut Need::nothing_stored()).await.ok().flatten()
+}
+
+/// Whether what the second tier has would be used, for a request that memory leaves in need: to answer it, or to ask the
+/// origin with.
+pub(super) fn is_worth(shared: &Shared, inquiry: &Inquiry, need: &Need, entry: &Arc<Entry>) -> bool {
+    let asked = inquiry.asked(shared.clock.now());
+    let judged = look_up::judge(&shared.ledger, entry, &asked, inquiry.directives().as_ref());
+    let is_usable = match judged {
+        Found::Usable(_) => true,
+        Found::Needed(of_entry) => of_entry.stored.is_some(),
+    };
+    may_be_elsewhere(need) && is_news(need, entry) && is_usable
+}
+
+/// Whether an entry is more recent than what memory has.
+fn is_news(need: &Need, entry: &Entry) -> bool {
+    need.stored.as_ref().is_none_or(|stored| entry.head.is_later_than(&stored.head))
 }
 
 /// Whether somebody else could have what is needed: not what the client, or the response itself, says to ask about every
@@ -84,30 +132,23 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// Looks into the second tier. What is there goes into memory; what cannot answer may serve to ask the origin with.
-    async fn look(&self, need: &mut Need) -> Option<Usable> {
+    async fn look(&self, need: &mut Need) -> Result<Option<Usable>, Unreachable> {
         let Self { shared, inquiry, elsewhere } = self;
-        if !elsewhere.is_current() {
-            return None;
-        }
-        let entry = elsewhere.tier.get(&inquiry.key, &inquiry.headers).await.ok().flatten()?;
-        // Asked again: a purge may have come while Redis answered.
-        let is_news = need.stored.as_ref().is_none_or(|stored| entry.head.is_later_than(&stored.head));
-        if !is_news || !elsewhere.is_current() {
-            return None;
-        }
+        let found = elsewhere.find(&shared.ledger, &inquiry.key, &inquiry.headers).await?;
+        let Some(entry) = found.filter(|entry| is_news(need, entry)) else { return Ok(None) };
         let asked = inquiry.asked(shared.clock.now());
         match look_up::judge(&shared.ledger, &entry, &asked, inquiry.directives().as_ref()) {
             Found::Usable(usable) => {
                 self.promote(&entry);
                 let detail = usable.outcome.detail.or(Some(Detail::Redis));
-                Some(Usable { outcome: Outcome { detail, ..usable.outcome }, ..usable })
+                Ok(Some(Usable { outcome: Outcome { detail, ..usable.outcome }, ..usable }))
             }
             Found::Needed(of_entry) => {
                 if of_entry.stored.is_some() {
                     self.promote(&entry);
                     *need = Need { alone: need.alone, ..of_entry };
                 }
-                None
+                Ok(None)
             }
         }
     }
@@ -116,30 +157,38 @@ impl Search<'_> {
         self.shared.memory.put(&self.inquiry.key, Arc::clone(entry), None);
     }
 
-    /// Takes the lease, or waits for what its holder brings.
-    async fn take_turns(&self, leases: &Leases, mut need: Need) -> Sought {
-        let deadline = Instant::now() + LONGEST_WAIT;
-        let mut pause = FIRST_PAUSE;
+    /// Takes the lease, or waits for what its holder brings. Redis was asked for this request from `began` on.
+    async fn take_turns(&self, leases: &Leases, began: Instant, mut need: Need) -> Sought {
+        let deadline = began + LONGEST_WAIT;
+        let (mut pause, mut asked) = (FIRST_PAUSE, began);
         loop {
-            match leases.take(&self.inquiry.key).await {
-                // After winning it, look again: its last holder may have landed in between.
-                Taken::Ours(lease) => {
-                    return match self.look(&mut need).await {
-                        Some(usable) => Sought::Found(usable),
-                        None => Sought::Needed(need, Some(lease)),
-                    };
-                }
+            let taken = leases.take(&self.inquiry.key, asked).await;
+            match taken {
                 Taken::Unknown => return Sought::Needed(need, None),
                 Taken::Theirs if Instant::now() + pause > deadline => return Sought::Needed(need, None),
-                Taken::Theirs => {}
+                Taken::Theirs => tokio::time::sleep(pause).await,
+                // After winning it, look again: its last holder may have landed in between.
+                Taken::Ours(_) => {}
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-            if let Some(usable) = self.look(&mut need).await {
-                return Sought::Found(usable);
+            (pause, asked) = ((pause * 2).min(LONGEST_PAUSE), Instant::now());
+            match (self.look(&mut need).await, taken) {
+                (Ok(Some(usable)), _) => return Sought::Found(usable),
+                (_, Taken::Ours(lease)) => return Sought::Needed(need, Some(lease)),
+                (Err(Unreachable), _) => return Sought::Needed(need, None),
+                (Ok(None), _) => {}
             }
         }
     }
+}
+
+/// A response of another node, as a node judges it that knew so much before it asked for it.
+fn as_known_to(known: Stamp, entry: Arc<Entry>) -> Arc<Entry> {
+    let stamp = entry.head.stamp.as_known_to(known);
+    if stamp == entry.head.stamp {
+        return entry;
+    }
+    let head = Head { stamp, ..entry.head.clone() };
+    Arc::new(Entry::new(head, entry.body.clone(), entry.part))
 }
 
 /// Stores a response elsewhere, too, in the background; other nodes that wait for `lease` find it there.

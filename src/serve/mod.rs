@@ -54,7 +54,7 @@ use crate::cache::ledger::Ledger;
 use crate::cache::memory::Memory;
 use crate::client::Client;
 use crate::clock::Clock;
-use crate::policy::outcome::Outcome;
+use crate::policy::outcome::{Detail, Outcome};
 use crate::purge::Purger;
 use crate::respond::stored;
 use crate::telemetry::Telemetry;
@@ -170,6 +170,10 @@ async fn story(
 ) -> Answered {
     for round in 0.. {
         match decision {
+            // What another node stored is stored.
+            Decision::Refuse(_, Detail::OnlyIfCached) if let Some(usable) = elsewhere::peek(shared, inquiry).await => {
+                return hit::respond(shared, inquiry, &usable, &inquiry.asked(shared.clock.now()));
+            }
             Decision::Refuse(failure, why) => return failure::refused(inquiry, &failure, why),
             Decision::Pass(origin, why) => return pass::pass(shared, inquiry, origin, why, rest, exchange).await,
             Decision::Answer(usable) => {

@@ -133,6 +133,7 @@ mod tests {
             address: [192, 0, 2, 1].into(),
             scheme: Scheme::Http,
             authority: "shop.example".into(),
+            certificate: None,
             request_id: RequestId::Made(7),
             received: std::time::Instant::now(),
             interim: None,

@@ -119,7 +119,7 @@ pub struct RedisStats {
 /// A connection to Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LinkStats {
-    /// What it is for: `reads`, `writes`, `log`, `fleet`.
+    /// What it is for: `reads`, `bodies`, `writes`, `log`, `fleet`.
     pub name: String,
     /// How it fares.
     pub state: String,

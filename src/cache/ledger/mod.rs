@@ -58,6 +58,14 @@ impl Stamp {
         Self { number: self.number - self.number % STRIDE, ..self }
     }
 
+    /// The stamp by which a node judges what another one fetched, where it knew `known` before it asked for it: one that
+    /// knew more, or another log, counts as knowing nothing. Else a purge that this node numbers by itself, behind all that
+    /// it knows, would come before it.
+    #[must_use]
+    pub const fn as_known_to(self, known: Self) -> Self {
+        if self.era == known.era && self.number <= known.number { self } else { Self { number: 0, ..self } }
+    }
+
     /// The stamp of what is made of two fetches: only what the older one knew is known to be in both.
     #[must_use]
     pub fn older(self, other: Self) -> Self {

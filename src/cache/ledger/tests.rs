@@ -244,6 +244,27 @@ fn a_purge_that_the_log_has_no_number_for_yet_comes_before_all_that_it_will_give
 }
 
 #[test]
+fn what_another_node_fetched_knowing_more_is_judged_as_if_it_knew_nothing() {
+    let ledger = Ledger::shared(Clock::manual(at(1)), Duration::from_secs(5));
+    let labels = labels("http://a.test/", &[], &[b"x"]);
+    let position = |number| Stamp { number, ..ledger.stamp() };
+    ledger.apply(position(3 * STRIDE), &[tag("z")], Severity::Hard, NEVER).expect("its own era");
+    let known = ledger.stamp();
+    let cases = [
+        (position(3 * STRIDE), 3 * STRIDE, "as much as this node"),
+        (position(4 * STRIDE), 0, "more than this node"),
+        (Stamp { era: 7, number: STRIDE }, 0, "another log"),
+    ];
+    for (stamp, number, why) in cases {
+        assert_eq!(stamp.as_known_to(known), Stamp { number, ..stamp }, "{why}");
+    }
+    ledger.purge(&[tag("x")], Severity::Hard, NEVER);
+    for (stamp, _, why) in &cases[..2] {
+        assert_eq!(ledger.standing(&labels, stamp.as_known_to(known)), Standing::Dead, "asked for before: {why}");
+    }
+}
+
+#[test]
 fn a_node_that_is_alone_gives_every_number() {
     let ledger = Ledger::new();
     let era = ledger.era();
@@ -294,6 +315,11 @@ fn what_is_stored_may_be_used_for_so_long_after_the_log_was_heard() {
     clock.set(Timestamp::from_millis(104_000));
     assert!(!ledger.is_heard_as_at(before), "what began while it was heard");
     assert!(ledger.is_heard_as_at(after), "what began under the same doubt");
+    ledger.purge(&[tag("t")], Severity::Soft, at(7));
+    assert_eq!(entry.standing(&ledger), Standing::Stale { since: NEVER }, "no stale window: it may be gone by now");
+    ledger.hear(Moment::from_millis(104_000));
+    assert_eq!(entry.standing(&ledger), Standing::Stale { since: at(7) }, "its window, once that is known");
+    clock.set(Timestamp::from_millis(109_000));
     ledger.purge(&[tag("t")], Severity::Hard, NEVER);
     assert_eq!(entry.standing(&ledger), Standing::Dead, "what is known counts, heard or not");
 }

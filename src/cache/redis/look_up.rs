@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use redis::Value;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::name;
@@ -18,6 +19,13 @@ use crate::policy::vary::Selecting;
 
 /// Chunks that are asked for at once: 1 MiB. A longer answer would hold up all others on the connection.
 const BATCH: usize = 4;
+
+/// What answers on their way may take together, in KiB: they are held before anybody knows whether they are sound. Beyond
+/// it one more look-up is a miss. 128 MiB are 512 look-ups at once: half of that is more than a Redis in good health has.
+pub(super) const ROOM: usize = 128 << 10;
+
+/// What a look-up takes of it at first: the head, and one chunk.
+const FIRST: u32 = 256;
 
 /// Why a look-up gave nothing, other than that nothing is there.
 #[derive(Debug)]
@@ -38,7 +46,12 @@ pub(super) enum Trouble {
 /// One look-up, all of which ends at one moment.
 #[derive(Debug)]
 pub(super) struct LookUp<'a> {
+    /// For heads, and what comes with them.
     pub(super) link: &'a Link,
+    /// For the rest of large bodies: on the same connection they would hold up the heads of all others.
+    pub(super) bodies: &'a Link,
+    /// Room for answers on their way, in KiB.
+    pub(super) room: &'a Semaphore,
     pub(super) namespace: &'a str,
     pub(super) max_body: u64,
     pub(super) until: Instant,
@@ -64,6 +77,7 @@ fn odd(name: &str, oddity: impl Into<Oddity>, evidence: Evidence) -> Trouble {
 impl LookUp<'_> {
     /// The response that is stored under `key` for a request with these fields.
     pub(super) async fn find(&self, key: &Key, request: &HeaderMap) -> Result<Option<Entry>, Trouble> {
+        let _room = self.room.try_acquire_many(FIRST).map_err(|_| Trouble::Unreachable)?;
         let primary = name::primary(self.namespace, key);
         let [head, chunk, names] = self.read(&primary, ["h", "0", "v"]).await?;
         match (found(&primary, head, chunk)?, names) {
@@ -102,12 +116,16 @@ impl LookUp<'_> {
     async fn chunks(&self, found: &mut Found, decoded: &Decoded) -> Result<Option<Vec<Bytes>>, Trouble> {
         // Only what the head tells of, so that it can be checked: nothing, where the body is empty.
         let wanted = decoded.chunks();
+        let _room = match wanted {
+            0 | 1 => None,
+            _ => Some(self.room.try_acquire_many(kibibytes(wanted)).map_err(|_| Trouble::Unreachable)?),
+        };
         let mut chunks: Vec<Bytes> = found.chunk.take().filter(|_| wanted > 0).map(exact).into_iter().collect();
         while !chunks.is_empty() && chunks.len() < wanted {
             let batch = chunks.len()..wanted.min(chunks.len() + BATCH);
             let mut fields = vec!["h".to_owned()];
             fields.extend(batch.map(|index| index.to_string()));
-            let mut values = self.ask(&found.name, &fields).await?.into_iter();
+            let mut values = self.ask(self.bodies, &found.name, &fields).await?.into_iter();
             if values.next().flatten().as_deref() != Some(&*found.head) {
                 return Ok(None);
             }
@@ -121,12 +139,12 @@ impl LookUp<'_> {
     }
 
     async fn read<const N: usize>(&self, name: &str, fields: [&str; N]) -> Result<[Option<Vec<u8>>; N], Trouble> {
-        let values = self.ask(name, &fields).await?;
+        let values = self.ask(self.link, name, &fields).await?;
         <[_; N]>::try_from(values).map_err(|_| Trouble::Unreachable)
     }
 
     /// The values of these fields of a hash, in order.
-    async fn ask(&self, name: &str, fields: &[impl AsRef<str>]) -> Result<Vec<Option<Vec<u8>>>, Trouble> {
+    async fn ask(&self, link: &Link, name: &str, fields: &[impl AsRef<str>]) -> Result<Vec<Option<Vec<u8>>>, Trouble> {
         let left = self.until.saturating_duration_since(Instant::now());
         if left == Duration::ZERO {
             return Err(Trouble::Unreachable);
@@ -136,7 +154,7 @@ impl LookUp<'_> {
         for field in fields {
             command.arg(field.as_ref());
         }
-        match self.link.call(&command, left).await {
+        match link.call(&command, left).await {
             Ok(Value::Array(values)) if values.len() == fields.len() => values.into_iter().map(bulk).collect(),
             Err(LinkError::Refused(error)) if error.code() == Some("WRONGTYPE") => {
                 Err(odd(name, Oddity::WrongType, Evidence::NoHash))
@@ -153,6 +171,11 @@ fn found(name: &str, head: Option<Vec<u8>>, chunk: Option<Vec<u8>>) -> Result<Op
         (None, Some(_)) => Err(odd(name, Oddity::Headless, Evidence::Field("h", None))),
         (None, None) => Ok(None),
     }
+}
+
+/// What so many chunks take; of a body that is larger than all the room there is, half of that: a few at a time have it.
+fn kibibytes(chunks: usize) -> u32 {
+    u32::try_from((chunks * codec::CHUNK).div_ceil(1024).min(ROOM / 2)).unwrap_or(u32::MAX)
 }
 
 fn bulk(value: Value) -> Result<Option<Vec<u8>>, Trouble> {

@@ -4,7 +4,7 @@
 //! the scripts compare. Where request fields select responses, that hash has the names of these fields, and each response
 //! has a hash of its own, `{namespace:o:key}:values`. All of a key lies in one slot of a cluster.
 //!
-//! Trouble with Redis is a miss. Nothing that it gives is believed: [`codec`](super::codec) says what is a stored response
+//! Trouble with Redis is a miss. Nothing that it gives is believed: [`codec`] says what is a stored response
 //! and what is not; what is not is counted and deleted. Nobody waits for a write.
 
 mod look_up;
@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use self::look_up::{LookUp, Trouble};
@@ -53,11 +54,13 @@ impl Settings {
     }
 }
 
-/// The ways to Redis. Two, so that no look-up waits behind a large body that is being written.
+/// The ways to Redis. Several, so that no look-up waits behind a large body that is being read or written.
 #[derive(Debug, Clone)]
 pub struct Links {
     /// For look-ups.
     pub reads: Link,
+    /// For what is left of large bodies that are looked up.
+    pub bodies: Link,
     /// For what nobody waits for.
     pub writes: Link,
 }
@@ -70,6 +73,8 @@ pub struct RedisTier {
     clock: Clock,
     metrics: Metrics,
     queue: Queue,
+    /// For what is being read.
+    room: Semaphore,
 }
 
 impl RedisTier {
@@ -77,13 +82,15 @@ impl RedisTier {
     pub fn register(links: Links, settings: Settings, clock: Clock, registry: &mut Registry) -> Self {
         let metrics = Metrics::register(registry);
         let queue = Queue::new(metrics.queue_jobs.clone(), metrics.queue_bytes.clone());
-        Self { links, settings, clock, metrics, queue }
+        Self { links, settings, clock, metrics, queue, room: Semaphore::new(look_up::ROOM) }
     }
 
     async fn look_up(&self, key: &Key, request: &HeaderMap) -> Result<Option<Arc<Entry>>, Unreachable> {
         let began = Instant::now();
         let look_up = LookUp {
             link: &self.links.reads,
+            bodies: &self.links.bodies,
+            room: &self.room,
             namespace: &self.settings.namespace,
             max_body: self.settings.max_object,
             until: began + self.settings.timeout,

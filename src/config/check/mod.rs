@@ -5,12 +5,13 @@
 mod access_log;
 mod origins;
 mod rules;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
-use super::file::{AccessLog, File, Tls};
+use super::file::{AccessLog, File};
 use super::finding::{Findings, Span};
 use super::leaf::{Network, Token};
 use super::located::{At, Leaf, Word};
@@ -149,27 +150,6 @@ impl Check<'_> {
         }
     }
 
-    fn tls(&mut self) -> Option<settings::Tls> {
-        let tls = self.reading.file.server.tls.as_ref()?;
-        let Tls { listen, certificates } = &tls.value;
-        let table = tls.span.as_ref();
-        self.not_in_effect(table, "[server.tls]", "put something that speaks TLS in front, or leave the table out");
-        if listen.is_empty() && !self.reading.had(table, "listen") {
-            self.error(listen.span.as_ref().or(table), "no HTTPS listener", r#"write listen = ["0.0.0.0:8443"]"#);
-        }
-        if certificates.is_empty() && !self.reading.had(table, "certificates") {
-            let help = r#"write certificates = [{ cert = "tls/site.pem", key = "tls/site.key" }]"#;
-            self.error(table, "no certificate", help);
-        }
-        let listen = listen.iter().map(|address| address.value).collect();
-        let certificates = certificates.iter().filter_map(|pair| {
-            let cert = self.required(pair.cert.as_ref(), pair, "cert", r#"cert = "tls/site.pem""#)?;
-            let key = self.required(pair.key.as_ref(), pair, "key", r#"key = "tls/site.key""#)?;
-            Some(settings::Certificate { cert: self.path(&cert.0), key: self.path(&key.0) })
-        });
-        Some(settings::Tls { listen, certificates: certificates.collect() })
-    }
-
     fn redis(&mut self) -> Option<settings::Redis> {
         let redis = self.reading.file.redis.as_ref()?;
         let ca_file = self.trusted(redis.ca_file.as_ref());
@@ -182,11 +162,6 @@ impl Check<'_> {
             max_object: redis.max_object.0,
             max_lag: redis.max_lag.0,
         })
-    }
-
-    /// What is checked and carried, but does nothing yet: an operator must not count on it.
-    fn not_in_effect(&mut self, span: Option<&Span>, table: &str, help: &str) {
-        self.findings.warning(span.cloned(), format!("{table} is not in effect yet in this version"), help);
     }
 
     /// A key that its table cannot do without.

@@ -104,6 +104,23 @@ pub(crate) struct Tls {
     /// Certificates, chosen by SNI, read again when the files change.
     #[schemars(length(min = 1))]
     pub(crate) certificates: Vec<At<Certificate>>,
+    /// A file of PEM certificates: the authorities whose certificates clients may show. Leave out: nobody is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_ca: Option<Word<FilePath>>,
+    /// Whether clients must show one, or may. With `client_ca` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_auth: Option<At<ClientAuth>>,
+}
+
+/// Whether clients must show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ClientAuth {
+    /// No handshake without one.
+    #[default]
+    Require,
+    /// Who shows one must show a good one.
+    Optional,
 }
 
 /// One certificate and its key, in PEM.

@@ -187,6 +187,7 @@ fn client() -> Client {
         address: [192, 0, 2, 1].into(),
         scheme: Scheme::Http,
         authority: "shop.example".into(),
+        certificate: None,
         request_id: RequestId::Made(1),
         received: Instant::now(),
         interim: None,

@@ -1,7 +1,7 @@
 //! What would be done with a request now, and why?
 //!
 //! It asks what live traffic asks: the same route, key, look-up and decision, and nothing else decides here. Nothing is
-//! fetched, counted or marked, and nothing left to chance. (Moka alone counts the look-up as a use of the key.)
+//! fetched or marked, and nothing left to chance. (Moka counts the look-up as a use of the key, and the second tier is asked.)
 
 mod advice;
 mod nearby;
@@ -20,7 +20,7 @@ use super::inquiry::{Inquiry, Way};
 use super::look_up;
 use super::question::Question as Asking;
 use super::site::Site;
-use super::{Shared, pass, purge};
+use super::{Shared, elsewhere, pass, purge};
 use crate::cache::entry::Entry;
 use crate::cache::memory::{Mark, Variants};
 use crate::policy::outcome::{Detail, Outcome};
@@ -51,6 +51,8 @@ struct Case<'a> {
     way: Way,
     /// What is stored under its key, where that is looked up.
     variants: Option<Arc<Variants>>,
+    /// What of it memory lacks, and the second tier has.
+    promoted: Option<Arc<Entry>>,
     decision: Decision,
     now: Timestamp,
 }
@@ -60,22 +62,35 @@ struct Case<'a> {
 /// # Errors
 ///
 /// What is wrong with the question, and what to write instead.
-pub fn explain(shared: &Shared, question: &Question) -> Result<Explanation, String> {
+pub async fn explain(shared: &Shared, question: &Question) -> Result<Explanation, String> {
     let site = shared.site.load_full();
+    let promoted = in_second_tier(shared, &site, question).await;
     let request = format!("{} {}", question.method, question.url);
     let explained = match request::read(question)? {
         Read::Turned(status, reason) => turned(status, reason),
         Read::Clean(clean) if question.method.as_str() == purge::METHOD => purged(&site, *clean),
         Read::Clean(clean) => {
             let steps = steps::of_request(&clean);
-            Case::of(shared, site, *clean).told(steps)
+            Case::of(shared, site, *clean, promoted).told(steps)
         }
     };
     Ok(Explanation { request, ..explained })
 }
 
+/// What the second tier has for the request, where there is one.
+async fn in_second_tier(shared: &Shared, site: &Site, question: &Question) -> Option<Arc<Entry>> {
+    let elsewhere = shared.elsewhere.as_ref()?;
+    let Ok(Read::Clean(clean)) = request::read(question) else { return None };
+    let Clean { mut parts, target, client, has_body, .. } = *clean;
+    let Course { way, key, .. } = Course::of(site, &client, &target, &mut parts, has_body);
+    if way != Way::Cache {
+        return None;
+    }
+    elsewhere.find(&shared.ledger, &key.to_key(), &parts.headers).await.ok().flatten()
+}
+
 impl<'a> Case<'a> {
-    fn of(shared: &'a Shared, site: Arc<Site>, clean: Clean) -> Self {
+    fn of(shared: &'a Shared, site: Arc<Site>, clean: Clean, promoted: Option<Arc<Entry>>) -> Self {
         let Clean { mut parts, target, client, has_body, .. } = clean;
         let given = parts.headers.clone();
         let Course { routed, way, key } = Course::of(&site, &client, &target, &mut parts, has_body);
@@ -83,10 +98,27 @@ impl<'a> Case<'a> {
             Inquiry { site, method: parts.method, target, headers: parts.headers, client, routed, key: key.to_key() };
         let now = shared.clock.now();
         let variants = (way == Way::Cache).then(|| shared.memory.get(key.as_bytes())).flatten();
-        let look =
-            || look_up::choose(&shared.ledger, variants.as_deref(), &inquiry.asked(now), inquiry.directives().as_ref());
-        let decision = decide(way, inquiry.origin(), (&inquiry.method, &inquiry.headers), look);
-        Self { shared, inquiry, given, way, variants, decision, now }
+        let decided = |variants: Option<&Variants>| {
+            let asked = inquiry.asked(now);
+            let look = || look_up::choose(&shared.ledger, variants, &asked, inquiry.directives().as_ref());
+            decide(way, inquiry.origin(), (&inquiry.method, &inquiry.headers), look)
+        };
+        let decision = decided(variants.as_deref());
+        // As a fill does: it looks into the second tier before it asks the origin.
+        let is_worth = |entry: &Arc<Entry>| match &decision {
+            Decision::Ask(need) => elsewhere::is_worth(shared, &inquiry, need, entry),
+            _ => false,
+        };
+        let Some(entry) = promoted.filter(is_worth) else {
+            return Self { shared, inquiry, given, way, variants, promoted: None, decision, now };
+        };
+        let variants = variants.unwrap_or_default().with_promoted(Arc::clone(&entry));
+        let mut decision = decided(Some(&variants));
+        if let Decision::Answer(usable) = &mut decision {
+            usable.outcome.detail.get_or_insert(Detail::Redis);
+        }
+        let variants = Some(Arc::new(variants));
+        Self { shared, inquiry, given, way, variants, promoted: Some(entry), decision, now }
     }
 
     fn entries(&self) -> &[Arc<Entry>] {
@@ -147,7 +179,8 @@ impl<'a> Case<'a> {
     fn verdict(&self) -> Verdict {
         let (result, outcome, status) = match &self.decision {
             Decision::Answer(usable) => {
-                let result = if usable.outcome.detail.is_none() { "hit" } else { "stale" };
+                let is_fresh = matches!(usable.outcome.detail, None | Some(Detail::Redis));
+                let result = if is_fresh { "hit" } else { "stale" };
                 // The head that the client would get, made as it would be made; only its status is looked at.
                 let answer = stored::respond(&usable.entry, &self.inquiry.asked(self.now), &usable.outcome);
                 (result, usable.outcome, Some(answer.status()))

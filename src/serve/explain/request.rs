@@ -110,6 +110,7 @@ fn client(scheme: Scheme, authority: Arc<str>) -> Client {
         address: nowhere.ip(),
         scheme,
         authority,
+        certificate: None,
         request_id: RequestId::Made(0),
         received: Instant::now(),
         interim: None,

@@ -43,6 +43,12 @@ pub(super) fn of_case(case: &Case<'_>, steps: &mut Vec<Step>) {
         return;
     }
     steps.push(step("key", key(case)));
+    if case.promoted.is_some() {
+        steps.push(step(
+            "redis",
+            "The second tier has one that memory lacks: it is taken into memory first.".to_owned(),
+        ));
+    }
     steps.push(step("look-up", look_up(case)));
     steps.extend(purges(case).map(|says| step("purges", says)));
     if let Some(entry) = subject(case) {
@@ -255,6 +261,9 @@ pub(super) fn because(case: &Case<'_>) -> String {
             let ttl = usable.entry.head.freshness.ttl(case.now);
             match usable.outcome.detail {
                 None => format!("A stored response answers: it is fresh for {ttl} s more."),
+                Some(Detail::Redis) => {
+                    format!("A stored response answers, out of the second tier: it is fresh for {ttl} s more.")
+                }
                 Some(Detail::MaxStale) => {
                     "A stale response answers, because the client's max-stale accepts it.".to_owned()
                 }

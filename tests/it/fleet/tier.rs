@@ -148,6 +148,26 @@ async fn secrets_of_a_request_are_never_written() {
 }
 
 #[tokio::test]
+async fn explain_says_what_redis_has() {
+    let (redis, origin) = (Redis::start(), Origin::serve(|asked| numbered(&asked)).await);
+    let nodes = nodes(2, &origin, &redis.url()).await;
+    let explained = async || -> serde_json::Value {
+        let reply = nodes[1].admin("/explain?url=http%3A%2F%2Fshop.test%2Fa").await;
+        serde_json::from_str(reply.text()).expect("an explanation is JSON")
+    };
+    assert_eq!(explained().await["verdict"]["result"], "miss");
+    get(&nodes[0], "/a").await;
+    written(&nodes[0], 1.0).await;
+    let verdict = explained().await["verdict"].clone();
+    assert_eq!((&verdict["result"], &verdict["detail"]), (&"hit".into(), &"redis".into()), "{verdict}");
+    let reply = get(&nodes[1], "/a").await;
+    assert!(reply.cache().hit && reply.cache().says("redis"), "as it was said: {:?}", reply.cache());
+    assert_eq!(explained().await["verdict"]["detail"], serde_json::Value::Null, "it is in memory now");
+    super::purge(&nodes[0], super::of_tag()).await;
+    assert_eq!(explained().await["verdict"]["detail"], "purged", "Redis has it still, and it is dead");
+}
+
+#[tokio::test]
 async fn an_operator_sees_how_redis_fares_and_who_else_is_there() {
     let (redis, origin) = (Redis::start(), Origin::serve(|asked| numbered(&asked)).await);
     let nodes = nodes(2, &origin, &redis.url()).await;
@@ -161,4 +181,18 @@ async fn an_operator_sees_how_redis_fares_and_who_else_is_there() {
     assert_eq!(nodes[0].admin("/readyz").await.brief(), (200, "ready\nredis: up\n"));
     assert!((nodes[0].metric("larder_fleet_nodes").await - 2.0).abs() < 0.5);
     assert!(nodes[0].metric("larder_purge_log_heard").await > 0.5);
+}
+
+#[tokio::test]
+async fn a_client_that_wants_only_what_is_stored_gets_what_another_node_stored() {
+    let (redis, origin) = (Redis::start(), Origin::serve(|asked| numbered(&asked)).await);
+    let nodes = nodes(2, &origin, &redis.url()).await;
+    get(&nodes[0], "/a").await;
+    written(&nodes[0], 1.0).await;
+    let only = |target| nodes[1].get_with(target, &[HOST, ("cache-control", "only-if-cached")]);
+    let found = only("/a").await;
+    assert_eq!((found.brief(), found.cache().says("redis")), ((200, "v1"), true), "{:?}", found.cache());
+    let missing = only("/b").await;
+    assert_eq!((missing.status.as_u16(), missing.cache().detail.as_deref()), (504, Some("only-if-cached")));
+    assert_eq!(origin.hits(), 1);
 }

@@ -14,7 +14,7 @@ use larder::origin::{self, Context, Origins};
 use larder::policy::route::Rules;
 use larder::purge::Purger;
 use larder::purge::gate::Gate;
-use larder::serve::{Metrics, Shared, Site};
+use larder::serve::{Elsewhere, Metrics, Shared, Site};
 use larder::telemetry::Telemetry;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,15 @@ tags = ["section:{1}"]
 
 /// What requests share, before an origin at this address.
 pub(super) async fn shared(origin: SocketAddr, clock: Clock) -> Arc<Shared> {
+    shared_with(origin, clock, |_| None).await
+}
+
+/// The same, with a second tier that is made for this ledger.
+pub(super) async fn shared_with(
+    origin: SocketAddr,
+    clock: Clock,
+    elsewhere: impl FnOnce(&Arc<Ledger>) -> Option<Elsewhere>,
+) -> Arc<Shared> {
     let folder = tempfile::tempdir().expect("there is room for a file");
     let file = folder.path().join("proxy.toml");
     let app = format!("[[origins]]\nname = \"app\"\nurls = [\"http://{origin}\"]\npreserve_host = true\nretries = 0\n");
@@ -58,9 +67,9 @@ pub(super) async fn shared(origin: SocketAddr, clock: Clock) -> Arc<Shared> {
     Arc::new(Shared {
         site: arc_swap::ArcSwap::from_pointee(site),
         memory,
+        elsewhere: elsewhere(&ledger),
         ledger,
         purger: Arc::new(purger),
-        elsewhere: None,
         flights: Arc::new(Flights::new()),
         clock,
         telemetry: Telemetry::silent(),
@@ -80,6 +89,7 @@ pub(super) fn client(host: &str) -> Client {
         address: address.ip(),
         scheme: Scheme::Http,
         authority: host.into(),
+        certificate: None,
         request_id: RequestId::Made(1),
         received: Instant::now(),
         interim: None,

@@ -14,6 +14,7 @@
 mod account;
 mod answer;
 mod conductor;
+mod elsewhere;
 mod orders;
 mod promotion;
 mod script;

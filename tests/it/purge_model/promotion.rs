@@ -14,7 +14,7 @@ use super::conductor;
 use crate::support::origin::{Origin, ok};
 use crate::support::reply::CacheStatus;
 
-async fn get(serve: &Serve, target: &str) -> (String, CacheStatus) {
+pub(super) async fn get(serve: &Serve, target: &str) -> (String, CacheStatus) {
     let mut request = Request::new(RequestBody::empty());
     *request.uri_mut() = target.parse().expect("a target");
     let answer = received(serve.answer(request, conductor::client("a.test")).await).await;

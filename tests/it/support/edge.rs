@@ -154,6 +154,11 @@ impl Edge {
         self.admin.expect("the edge was started")
     }
 
+    /// The HTTPS listener.
+    pub(crate) async fn tls_address(&self) -> SocketAddr {
+        self.errors.address("listening on https://", "\0").await
+    }
+
     /// The configuration file.
     pub(crate) fn file(&self) -> PathBuf {
         self.folder.path().join("proxy.toml")

@@ -8,6 +8,7 @@ pub(crate) mod origin;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod reply;
+pub(crate) mod tls;
 pub(crate) mod wire;
 
 use std::future::Future;

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -37,7 +38,14 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects.
     pub(crate) async fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the edge listens");
+        Self::over(TcpStream::connect(address).await.expect("the edge listens"), address).await
+    }
+
+    /// Over what leads to `address`.
+    pub(crate) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        address: SocketAddr,
+    ) -> Self {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("a connection is made");
         let driver = tokio::spawn(async move {
             let _ = connection.await;
@@ -71,29 +79,38 @@ impl Connection {
     }
 }
 
-/// One kept connection over HTTP/2 with prior knowledge.
+/// One kept connection over HTTP/2, with prior knowledge or by ALPN.
 #[derive(Clone)]
 pub(crate) struct Multiplexed {
     sender: http2::SendRequest<Full<Bytes>>,
     address: SocketAddr,
+    scheme: &'static str,
 }
 
 impl Multiplexed {
     /// Connects.
     pub(crate) async fn to(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the edge listens");
+        Self::over(TcpStream::connect(address).await.expect("the edge listens"), address, "http").await
+    }
+
+    /// Over what leads to `address`, under a scheme.
+    pub(crate) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        address: SocketAddr,
+        scheme: &'static str,
+    ) -> Self {
         let (sender, connection) =
             http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("the edge speaks HTTP/2");
         // Ends when the last sender is dropped.
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        Self { sender, address }
+        Self { sender, address, scheme }
     }
 
     /// Sends a request to `target` (path and query) and reads its whole answer.
     pub(crate) async fn send(&mut self, method: &str, target: &str, body: impl Into<Bytes>) -> Reply {
-        let uri = format!("http://{}{target}", self.address);
+        let uri = format!("{}://{}{target}", self.scheme, self.address);
         let request = ask(method, &uri).body(Full::new(body.into())).expect("the test makes a sound request");
         let answer = within("the head of the answer", async {
             self.sender.ready().await.expect("the connection is open");

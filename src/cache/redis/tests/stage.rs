@@ -163,11 +163,11 @@ fn links(url: &str) -> Links {
         let plan = link::Plan::new(url.parse().expect("a URL of Redis"), purpose);
         Link::new(link::Plan { longest: settings(PATIENCE).longest_write(), ..plan }, &metrics)
     };
-    Links { reads: link("reads"), writes: link("writes") }
+    Links { reads: link("reads"), bodies: link("bodies"), writes: link("writes") }
 }
 
 async fn come_up(links: &Links) {
-    for link in [&links.reads, &links.writes] {
+    for link in [&links.reads, &links.bodies, &links.writes] {
         tokio::spawn(link.clone().run(CancellationToken::new()));
         tokio::time::timeout(PATIENCE, link.up()).await.expect("it comes up");
     }
