@@ -146,3 +146,19 @@ async fn requests_that_are_sent_together_stay_apart() {
         }
     }
 }
+
+#[tokio::test]
+async fn bytes_for_a_protocol_that_is_not_there_yet_are_no_request() {
+    let kit = Kit::new().await;
+    let head = "GET /x HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+    for (early, why) in [
+        ("\u{81}\u{85}frame\n", "a frame"),
+        ("GET /evil HTTP/1.1\nHost: a\n\n", "a request that has two readings"),
+        ("POST /evil HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx", "another"),
+    ] {
+        let answer = kit.talk(format!("{head}{early}")).await;
+        assert!(statuses(&answer).iter().all(|status| matches!(status, 200 | 400)), "{why}: {answer}");
+        assert!(kit.seen().iter().all(|request| request.starts_with("GET /x ")), "{why}");
+        kit.is_well(why).await;
+    }
+}
