@@ -49,17 +49,17 @@ impl Kit {
         std::mem::take(&mut self.requests.lock().expect("no test panics in here"))
     }
 
-    /// The edge answers an ordinary request, and the origin gets that and nothing else.
+    /// The edge answers an ordinary request, and the origin gets that once.
     async fn is_well(&self, after: &str) {
         self.seen();
         let target = format!("/well/{}", self.origin.connections() + self.origin.hits());
         let answer = self.talk(format!("GET {target} HTTP/1.1\r\nHost: well.test\r\nConnection: close\r\n\r\n")).await;
         assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(&target), "after {after}: {answer}");
-        let seen = self.seen();
-        assert!(
-            seen.len() == 1 && seen[0].starts_with(&format!("GET {target} HTTP/1.1\r\n")),
-            "after {after}: {seen:?}"
-        );
+        let line = format!("GET {target} HTTP/1.1\r\n");
+        // Somebody who left may still have been asked for; nobody's smuggled request may.
+        let (ours, others): (Vec<_>, Vec<_>) = self.seen().into_iter().partition(|request| request.starts_with(&line));
+        assert_eq!(ours.len(), 1, "after {after}: {ours:?}");
+        assert!(!others.iter().any(|request| request.contains("evil")), "after {after}: {others:?}");
     }
 }
 
