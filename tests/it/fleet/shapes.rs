@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{get, nodes, numbered, of_tag, purge, written};
+use super::{get, nodes, numbered, of_tag, purge, stats, written};
 use crate::support::eventually;
 use crate::support::origin::Origin;
 use crate::support::redis::{ClusterSetup, SentinelSetup};
@@ -21,6 +21,15 @@ async fn a_purge_that_all_confirmed_holds_while_the_master_is_killed() {
     let after = get(&nodes[1], "/a").await;
     assert_ne!(after.text(), "v1", "{:?}", after.cache());
     // While nobody is master, purges are kept; then they are told.
+    let (status, receipt) = purge(&nodes[0], of_tag()).await;
+    assert!(matches!(status, 200 | 202 | 503), "{status} {receipt}");
+    for node in &nodes {
+        eventually("the new master is found, and told", async || {
+            let redis = stats(node).await["redis"].clone();
+            (redis["state"] == "up" && redis["untold"] == 0 && redis["heard"] == true).then_some(())
+        })
+        .await;
+    }
     let (status, receipt) = eventually("a purge is confirmed by all over the new master", async || {
         let (status, receipt) = purge(&nodes[0], of_tag()).await;
         assert!(matches!(status, 200 | 202 | 503), "{status} {receipt}");
