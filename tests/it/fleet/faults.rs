@@ -7,8 +7,17 @@ use tokio::time::Instant;
 
 use super::{HOST, get, name, node_with, nodes, numbered, of_tag, purge, stats, written};
 use crate::support::eventually;
-use crate::support::origin::Origin;
+use crate::support::origin::{Origin, status};
 use crate::support::redis::Redis;
+
+/// An origin that confirms whatever it is asked about.
+async fn confirming_origin() -> Origin {
+    Origin::serve(|asked| {
+        let is_asked_about = asked.field("if-none-match").is_some();
+        if is_asked_about { status(304, "").fresh(600) } else { numbered(&asked) }
+    })
+    .await
+}
 
 #[tokio::test]
 async fn a_redis_that_hangs_keeps_no_client_waiting_and_loses_no_purge() {
@@ -74,16 +83,7 @@ async fn a_public_purge_that_cannot_be_told_says_when_to_ask_again() {
 
 #[tokio::test]
 async fn who_hears_nothing_of_the_log_for_too_long_revalidates_and_hits_again_when_it_is_back() {
-    let (redis, origin) = (
-        Redis::start(),
-        Origin::serve(|asked| {
-            if asked.field("if-none-match").is_some() {
-                return crate::support::origin::status(304, "").fresh(600);
-            }
-            numbered(&asked)
-        })
-        .await,
-    );
+    let (redis, origin) = (Redis::start(), confirming_origin().await);
     let node = node_with(&origin, &redis.url(), "max_lag = \"1s\"\ntimeout = \"50ms\"").start().await;
     super::are_met(&node, 1).await;
     get(&node, "/a").await;
@@ -103,13 +103,7 @@ async fn who_hears_nothing_of_the_log_for_too_long_revalidates_and_hits_again_wh
 #[tokio::test]
 async fn a_log_that_was_lost_makes_what_is_stored_stale_and_flushes_nothing() {
     let redis = Redis::start();
-    let origin = Origin::serve(|asked| {
-        if asked.field("if-none-match").is_some() {
-            return crate::support::origin::status(304, "").fresh(600);
-        }
-        numbered(&asked)
-    })
-    .await;
+    let origin = confirming_origin().await;
     let nodes = nodes(2, &origin, &redis.url()).await;
     get(&nodes[0], "/a").await;
     purge(&nodes[0], json!({ "tags": ["other"], "wait": "all" })).await;
@@ -207,13 +201,7 @@ async fn a_wrong_password_leaves_a_node_that_caches_in_memory() {
 #[tokio::test]
 async fn entries_that_somebody_else_puts_into_the_log_cost_a_revalidation_and_stop_no_purge() {
     let redis = Redis::start();
-    let origin = Origin::serve(|asked| {
-        if asked.field("if-none-match").is_some() {
-            return crate::support::origin::status(304, "").fresh(600);
-        }
-        numbered(&asked)
-    })
-    .await;
+    let origin = confirming_origin().await;
     let nodes = nodes(2, &origin, &redis.url()).await;
     get(&nodes[0], "/a").await;
     let cases: [(&[&str], &str); 5] = [
