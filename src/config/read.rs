@@ -18,6 +18,9 @@ use super::located::Complaint;
 /// Parts that are taken out before we give up: each one costs another reading of the file.
 const REPAIRS: usize = 100;
 
+/// How many syntax errors are told: whoever has more has another problem than each of them.
+const SYNTAX_ERRORS: usize = 20;
+
 /// A file, and what had to be left out of it.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
@@ -54,11 +57,8 @@ impl Reading {
 /// Reads a file. `None`: it is not TOML, or so wrong that reading on makes no sense.
 pub(crate) fn read(text: &str, environment: &Environment, findings: &mut Findings) -> Option<Reading> {
     let (document, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let (what, write) = translate_syntax(error.message());
-        findings.error(error.span(), what, write);
-    }
     if !errors.is_empty() {
+        tell_syntax_errors(text, &errors, findings);
         return None;
     }
     let span = document.span();
@@ -166,6 +166,26 @@ fn take_out(node: &mut Spanned<DeValue<'_>>, place: &Span, reading: &mut Reading
     }
     reading.blamed.push(place.clone());
     true
+}
+
+/// Tells each kind of error once a line, and the first few: the parser has one for each byte of what is no text.
+fn tell_syntax_errors(text: &str, errors: &[toml::de::Error], findings: &mut Findings) {
+    let line = |error: &toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start);
+        text.get(..start).map_or(0, |before| before.matches('\n').count())
+    };
+    let mut told: Vec<(usize, &str)> = Vec::new();
+    for error in errors {
+        if told.len() == SYNTAX_ERRORS {
+            return;
+        }
+        let kind = (line(error), error.message());
+        if !told.contains(&kind) {
+            told.push(kind);
+            let (what, write) = translate_syntax(error.message());
+            findings.error(error.span(), what, write);
+        }
+    }
 }
 
 /// What the TOML parser says, as what is wrong and what to write.

@@ -536,6 +536,17 @@ fn what_is_not_toml_is_told_with_its_place() {
 }
 
 #[test]
+fn what_is_no_text_at_all_is_told_in_a_few_findings() {
+    let line = format!("# {}\n", "\0".repeat(100));
+    let cases =
+        [(line.clone(), 1, "once a line"), (line.repeat(3), 3, "each line"), (line.repeat(100), 20, "the first")];
+    for (text, want, why) in cases {
+        let findings = check(&text).expect_err(why);
+        assert_eq!(findings.iter().count(), want, "{why}");
+    }
+}
+
+#[test]
 fn secrets_are_not_shown_with_a_finding() {
     let cases = [
         ("[admin]\ntoken = \"hush hush\"", "the token, refused"),

@@ -224,14 +224,15 @@ fn counts(name: &str, rules: &KeyRules) -> bool {
     (rules.query_include.is_empty() || any(&rules.query_include)) && !any(&rules.query_exclude)
 }
 
-/// The value of a field, its lines combined with commas; `None`: the request does not have it.
+/// The value of a field, its lines combined with commas; `None`: the request does not have it. Never with white space at
+/// its ends, so that it is the same once it was sent as one line.
 ///
 /// RFC 9110 §5.3.
 fn combined<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<Cow<'a, [u8]>> {
     let mut lines = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii());
     let first = lines.next()?;
     Some(lines.fold(Cow::Borrowed(first), |mut value, line| {
-        value.to_mut().extend_from_slice(b", ");
+        value.to_mut().extend_from_slice(if line.is_empty() { b"," } else { b", " });
         value.to_mut().extend_from_slice(line);
         value
     }))
@@ -329,10 +330,11 @@ mod tests {
             cookies: cookies.iter().map(|&name| name.to_owned()).collect(),
             ..KeyRules::default()
         };
-        let cases: [(KeyRules, Lines, Lines, bool, &str); 13] = [
+        let cases: [(KeyRules, Lines, Lines, bool, &str); 14] = [
             (by(&[], &[]), &[("x", "1")], &[("x", "2")], true, "a field that no rule names"),
             (by(&["x"], &[]), &[("x", "1")], &[("x", "2")], false, "a field that a rule names"),
             (by(&["x"], &[]), &[("x", "1"), ("x", "2")], &[("x", "1, 2")], true, "lines are combined"),
+            (by(&["x"], &[]), &[("x", ""), ("x", "")], &[("x", ",")], true, "also empty ones"),
             (by(&["x"], &[]), &[("x", "")], &[], false, "empty is not absent"),
             (by(&["x", "y"], &[]), &[("x", "1")], &[("y", "1")], false, "which field it is counts"),
             (by(&[], &["s"]), &[("cookie", "s=1; t=2")], &[("cookie", "t=3; s=1")], true, "only the named cookie"),

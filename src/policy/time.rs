@@ -146,7 +146,7 @@ impl Civil {
         if self.year < 1970 {
             return Some(Timestamp::EPOCH);
         }
-        Some(Timestamp(self.seconds() * 1000))
+        Some(Timestamp(self.seconds().min(LAST_SECOND) * 1000))
     }
 
     /// Seconds since the Unix epoch; the year is 1970 or later.
@@ -329,6 +329,7 @@ mod tests {
             ("Thu, 29 Feb 2024 00:00:00 GMT", Some(1_709_164_800), "a leap day"),
             ("Sat, 31 Dec 2016 23:59:60 GMT", Some(1_483_228_800), "a leap second"),
             ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799), "the last date of all"),
+            ("Fri, 31 Dec 9999 23:59:60 GMT", Some(253_402_300_799), "also with a leap second"),
             ("Wed, 01 Jul 2076 12:00:00 GMT", Some(3_360_830_400), "four digits say what they mean"),
             ("Wednesday, 01-Jul-76 12:00:00 GMT", Some(3_360_830_400), "exactly 50 years ahead is not more than 50"),
             ("Thursday, 01-Jul-76 12:00:01 GMT", Some(205_070_401), "more than 50 years ahead: last century"),

@@ -260,11 +260,13 @@ fn lower_case<'a>(preference: &Preference<'a>) -> impl Iterator<Item = u8> + use
 /// a folded line leaves behind). Quoted strings stay as they are.
 fn respaced(request: &HeaderMap, name: &HeaderName) -> Normal {
     let mut normal = Normal::new();
+    // Over all lines: a quote that one of them leaves open is open in the next, as if they had been one.
+    let mut quotes = Quotes::default();
     for (index, line) in request.get_all(name).iter().enumerate() {
         if index > 0 {
+            quotes.is_within(b',');
             normal.push(b',');
         }
-        let mut quotes = Quotes::default();
         let mut space = false;
         for &byte in line.as_bytes().trim_ascii() {
             let is_literal = quotes.is_within(byte);
@@ -376,7 +378,7 @@ mod tests {
 
     #[test]
     fn a_request_matches_when_its_selecting_fields_mean_the_same() {
-        let cases: [(&'static str, Lines, Lines, bool, &str); 30] = [
+        let cases: [(&'static str, Lines, Lines, bool, &str); 31] = [
             ("", &[("foo", "1")], &[("foo", "2")], true, "no Vary: any"),
             ("foo", &[("foo", "1")], &[("foo", "1")], true, "the same"),
             ("FOO", &[("foo", "1")], &[("foo", "2")], false, "names know no case"),
@@ -392,6 +394,13 @@ mod tests {
             ("foo", &[("foo", "ab")], &[("foo", "a b")], false, "but some is not none"),
             ("foo", &[("foo", "\"a , b\"")], &[("foo", "\"a,b\"")], false, "quoted strings stay as they are"),
             ("foo", &[("foo", "\"\\\" , \"")], &[("foo", "\"\\\",\"")], false, "an escaped quote closes nothing"),
+            (
+                "foo",
+                &[("foo", "\"a"), ("foo", "b\" , c")],
+                &[("foo", "\"a,b\",c")],
+                true,
+                "a quote open over two lines",
+            ),
             ("foo", &[("foo", "a")], &[("foo", "A")], false, "case counts in an unknown field"),
             ("foo", &[("foo", "1, 2")], &[("foo", "2, 1")], false, "order counts in an unknown field"),
             ("accept-language", &[("accept-language", "en, de")], &[("accept-language", "de, en")], true, "order"),

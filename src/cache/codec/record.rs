@@ -15,7 +15,7 @@ use crate::cache::entry::Head;
 use crate::cache::ledger::Stamp;
 use crate::policy::freshness::{Freshness, GREATEST};
 use crate::policy::hop;
-use crate::policy::key::Parts;
+use crate::policy::key::{self, Parts};
 use crate::policy::scope::{self, Labels, Tags};
 use crate::policy::time::Timestamp;
 use crate::policy::vary::Selecting;
@@ -120,7 +120,9 @@ impl<'a> Record<'a> {
     fn selecting(&self) -> Result<Selecting, Flaw> {
         let field = |(name, value): &(&str, Option<Raw<'a>>)| Ok((field_name(name)?, value.map(|raw| raw.0)));
         let parts = self.selecting.0.iter().map(field).collect::<Result<Vec<_>, _>>()?;
-        Selecting::from_parts(parts).ok_or(Flaw::Selecting)
+        // What a client keeps to itself is never written, so nobody can have meant it.
+        let has_secret = parts.iter().any(|(name, _)| key::is_secret(name.as_str()));
+        Selecting::from_parts(parts).filter(|_| !has_secret).ok_or(Flaw::Selecting)
     }
 }
 

@@ -115,6 +115,7 @@ fn what_nobody_would_have_written_is_refused() {
         (|it| it.headers = vec![line("content-length", b"0"); 2], Flaw::Length, "two lengths"),
         (|it| it.selecting = vec![("*".into(), None)], Flaw::Selecting, "a star selects nothing"),
         (|it| it.selecting = vec![("x".into(), None); 2], Flaw::Selecting, "one name twice"),
+        (|it| it.selecting = vec![("cookie".into(), None)], Flaw::Selecting, "a secret"),
         (|it| it.selecting = (0..33).map(|i| (format!("x-{i}"), None)).collect(), Flaw::Selecting, "too many names"),
         (|it| it.selecting = vec![("a b".into(), None)], Flaw::FieldName, "what is no name"),
         (|it| it.times.0 = u64::MAX, Flaw::Time, "received at the end of time"),
