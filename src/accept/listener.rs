@@ -12,6 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Ends};
+use super::crowd::Crowd;
 use super::drain::Drain;
 use super::secure::Secured;
 use super::{Door, Handler};
@@ -63,6 +64,7 @@ pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>, secured: Op
     let drain = Arc::new(Drain::default());
     let streams = TaskTracker::new();
     let mut connections = JoinSet::new();
+    let mut crowd = Crowd::new(Arc::clone(&door.places), secured.is_some());
     loop {
         let (stream, peer, place) = tokio::select! {
             () = door.stop.cancelled() => break,
@@ -70,7 +72,7 @@ pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>, secured: Op
                 note_end(&ended, &door);
                 continue;
             }
-            accepted = next(&listener, &door) => accepted,
+            accepted = next(&listener, &door, &mut crowd) => accepted,
         };
         // Answers are written whole: waiting for more would only delay them.
         let _ = stream.set_nodelay(true);
@@ -102,11 +104,19 @@ pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>, secured: Op
     let _ = tokio::time::timeout(STREAMS_WAIT, streams.wait()).await;
 }
 
-/// The next connection, once there is a place for it: others wait in the kernel's queue.
-async fn next<H>(listener: &TcpListener, door: &Door<H>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    let place = Arc::clone(&door.places).acquire_owned().await.expect("the places are never closed");
+/// The next connection, once there is a place for it.
+async fn next<H>(
+    listener: &TcpListener,
+    door: &Door<H>,
+    crowd: &mut Crowd,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    let shed = &door.telemetry.metrics().connections_shed;
+    let count = || {
+        shed.inc();
+    };
+    let place = crowd.place(listener, count).await;
     loop {
-        match listener.accept().await {
+        match crowd.first(listener).await {
             Ok((stream, peer)) => return (stream, peer, place),
             // The client has already left: the next one is waiting.
             Err(error) if is_of_one_client(&error) => {}

@@ -4,6 +4,7 @@
 //! request passes `reception`, which has `request` judge and clean it, and hands it to the [`Handler`].
 
 mod connection;
+mod crowd;
 mod drain;
 mod frames;
 mod framing;
@@ -63,5 +64,11 @@ impl<H: Handler> Door<H> {
     pub fn new(handler: H, settings: Arc<ArcSwap<Server>>, telemetry: Arc<Telemetry>, stop: CancellationToken) -> Self {
         let places = settings.load().max_connections.clamp(1, Semaphore::MAX_PERMITS);
         Self { handler, settings, telemetry, places: Arc::new(Semaphore::new(places)), stop }
+    }
+
+    /// At most so many connections at once, whatever the settings say.
+    pub fn of_at_most(self, places: usize) -> Self {
+        let allowed = self.places.available_permits();
+        Self { places: Arc::new(Semaphore::new(allowed.min(places).max(1))), ..self }
     }
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use crate::policy::outcome::{Detail, Outcome};
-use crate::respond::error::{Problem, error};
+use crate::respond::{self, error::Problem};
 
 /// The library's refusal of a head it could not read, with the fields that our errors have. Its own fields stay.
 /// `reason`: what we know better than its status says.
@@ -17,18 +17,35 @@ pub(super) fn spell_out(status: StatusCode, reason: Option<&'static str>, refusa
         _ => return None,
     };
     let line_end = memchr::memmem::find(refusal, b"\r\n")? + 2;
-    let outcome = Outcome::refused(Detail::BadRequest);
-    let answer = error(&Problem { status, error: "http_request_error", reason, outcome }, &HeaderMap::new());
-    let mut bytes = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    let mut bytes = head(status, "http_request_error", reason);
     // The body stays empty: the library has said so in its Content-Length.
-    for name in ["cache-control", "age", "via", "proxy-status", "cache-status"] {
-        bytes.extend_from_slice(name.as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(answer.headers().get(name)?.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
     bytes.extend_from_slice(&refusal[line_end..]);
     Some(bytes.into())
+}
+
+/// The whole answer to a client for whom there is no place, whatever it would have asked for.
+pub(super) fn no_place() -> Bytes {
+    let reason = "there are as many connections as server.max_connections allows";
+    let mut bytes = head(StatusCode::SERVICE_UNAVAILABLE, "proxy_internal_response", reason);
+    bytes.extend_from_slice(b"connection: close\r\ncontent-length: 0\r\n\r\n");
+    bytes.into()
+}
+
+/// The first line of an answer, and the fields of our errors.
+fn head(status: StatusCode, error: &'static str, reason: &str) -> Vec<u8> {
+    let outcome = Outcome::refused(Detail::BadRequest);
+    let answer = respond::error::error(&Problem { status, error, reason, outcome }, &HeaderMap::new());
+    let mut bytes = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    let names = ["cache-control", "age", "via", "proxy-status", "retry-after", "cache-status"];
+    // Nobody has looked into the cache where not even a head was read.
+    let names = names.iter().filter(|name| status.is_client_error() || **name != "cache-status");
+    for (name, value) in names.filter_map(|name| Some((name, answer.headers().get(*name)?))) {
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -46,6 +63,15 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("proxy-status: larder; error=http_request_error; details="), "{text}");
+        assert!(text.ends_with("\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"), "{text}");
+    }
+
+    #[test]
+    fn whoever_has_no_place_is_told_when_to_come_back() {
+        let answer = no_place();
+        let text = std::str::from_utf8(&answer).expect("ASCII");
+        assert!(text.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{text}");
+        assert!(text.contains("\r\nretry-after: 5\r\n") && !text.contains("cache-status"), "{text}");
         assert!(text.ends_with("\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"), "{text}");
     }
 }

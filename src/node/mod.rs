@@ -1,5 +1,6 @@
 //! How are the rooms joined into a running node, and how is it wound up?
 
+mod descriptors;
 mod others;
 mod secure;
 
@@ -210,6 +211,7 @@ impl Node {
         let server = Arc::new(ArcSwap::from_pointee(settings.server.clone()));
         let serve = Serve::new(Arc::clone(&shared));
         let door = Door::new(serve, Arc::clone(&server), telemetry, stop.clone());
+        let door = door.of_at_most(descriptors::places(&settings));
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         if let Some(others) = &others {
             others.heard().await;

@@ -30,6 +30,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Client connections accepted.
     pub connections_accepted: Counter,
+    /// Client connections sent away since every place was taken.
+    pub connections_shed: Counter,
     /// Failures of `accept`, the lack of descriptors among them.
     pub accept_errors: Counter,
     /// Request heads that no request could be read from.
@@ -69,6 +71,10 @@ impl Metrics {
             requests,
             connections,
             connections_accepted: counter("larder_connections_accepted", "Client connections accepted"),
+            connections_shed: counter(
+                "larder_connections_shed",
+                "Client connections sent away since every place was taken",
+            ),
             accept_errors: counter("larder_accept_errors", "Failures to accept a connection"),
             malformed_heads: counter("larder_malformed_heads", "Request heads that could not be read"),
             connection_timeouts: counter("larder_connection_timeouts", "Client connections that a deadline ended"),

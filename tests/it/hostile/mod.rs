@@ -3,6 +3,7 @@
 mod frames;
 mod framing;
 mod misbehaving;
+mod overload;
 mod paths;
 mod poisoning;
 mod slow;

@@ -72,12 +72,12 @@ async fn whoever_leaves_in_the_middle_takes_nobody_along() {
 
 #[tokio::test]
 async fn more_clients_than_places_wait_and_are_served() {
-    let kit = Kit::with(|setup| setup.server("max_connections = 4\nheader_timeout = \"1s\"")).await;
+    let kit = Kit::with(|setup| setup.server("max_connections = 4\nheader_timeout = \"200ms\"")).await;
     let mut silent = Vec::new();
     for _ in 0..12 {
         silent.push(Line::to(kit.edge.address()).await);
     }
-    // Behind twelve that say nothing, of which four have a place for a second each.
+    // Behind twelve that say nothing, of which four have a place for a fifth of a second each.
     kit.is_well("silent ones").await;
 }
 

@@ -144,6 +144,11 @@ impl Edge {
         Self { process: Some(process), id, folder, public: None, admin: None, errors, output }
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.id
+    }
+
     /// The public listener.
     pub(crate) fn address(&self) -> SocketAddr {
         self.public.expect("the edge was started")
