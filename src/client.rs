@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// The scheme under which the client knows a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +54,49 @@ pub struct Client {
     pub received: Instant,
     /// Where interim responses (1xx) go; `None` where the protocol or the library cannot send them.
     pub interim: Option<Interim>,
+}
+
+/// A request that is nothing but a question for what is stored: a GET over HTTP/1.1 without a body, without conditions or
+/// ranges, and without a word about its connection. Views into the bytes that it came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain<'a> {
+    /// The client's address.
+    pub address: IpAddr,
+    /// The scheme that the client used.
+    pub scheme: Scheme,
+    /// The host and port of the request's target, valid, in lower case, without the scheme's default port.
+    pub authority: &'a str,
+    /// Path and query, as they came.
+    pub target: &'a str,
+    /// The request's fields, as they came, `Host` among them.
+    pub fields: &'a [httparse::Header<'a>],
+    /// When the request's head was complete.
+    pub received: Instant,
+}
+
+impl Plain<'_> {
+    /// The target without its query.
+    pub fn path(&self) -> &str {
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    }
+
+    /// Those of its fields that `is_wanted`, by name.
+    pub fn headers(&self, is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for field in self.fields {
+            let name = HeaderName::from_bytes(field.name.as_bytes()).ok().filter(&is_wanted);
+            if let (Some(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
+                headers.append(name, value);
+            }
+        }
+        headers
+    }
+
+    /// Whether it has one of these fields, named in lower case.
+    pub fn has_any(&self, names: &[HeaderName]) -> bool {
+        let has = |name: &HeaderName| self.fields.iter().any(|field| field.name.eq_ignore_ascii_case(name.as_str()));
+        names.iter().any(has)
+    }
 }
 
 /// A request's id: a trusted proxy's, or ours.

@@ -18,6 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 use super::drain::Drain;
+use super::express::Express;
 use super::io::{Meter, Wire};
 use super::pulse::{Limits, Pulse, Watch};
 use super::reception::Reception;
@@ -128,7 +129,8 @@ where
             let Ok(opening) = opening else { return };
             opening
         };
-        let wire = TokioIo::new(Wire::new(socket, prefix, is_http1, Arc::clone(&pulse), meter));
+        let express = is_http1.then(|| Express::new(Arc::clone(door), facts.clone()));
+        let wire = TokioIo::new(Wire::new(socket, prefix, express, Arc::clone(&pulse), meter));
         let reception = Reception::new(Arc::clone(door), facts, Arc::clone(&pulse), is_http1);
         if is_http1 {
             speak_http1(wire, reception, &server, drain, &pulse).await;
@@ -173,7 +175,7 @@ fn copy(bytes: &[u8]) -> Bytes {
 }
 
 async fn speak_http1<H, I>(
-    wire: TokioIo<Wire<I>>,
+    wire: TokioIo<Wire<I, H>>,
     reception: Reception<H>,
     server: &Server,
     drain: &Drain,
@@ -201,7 +203,7 @@ async fn speak_http1<H, I>(
 }
 
 async fn speak_http2<H, I>(
-    wire: TokioIo<Wire<I>>,
+    wire: TokioIo<Wire<I, H>>,
     reception: Reception<H>,
     server: &Server,
     drain: &Drain,

@@ -72,6 +72,10 @@ pub(crate) struct Framing {
     is_chunked: bool,
     /// The last head asked for another protocol.
     has_upgrade: bool,
+    /// Bytes of the last request line, as far as it has come.
+    request_line: usize,
+    /// Whole heads, ever.
+    heads: u32,
     line: Line,
 }
 
@@ -85,12 +89,35 @@ const fn bad(reason: &'static str) -> Wrong {
 impl Framing {
     /// A connection before its first byte.
     pub(crate) const fn new() -> Self {
-        Self { part: Part::Start(0), length: None, is_chunked: false, has_upgrade: false, line: Line::new() }
+        Self {
+            part: Part::Start(0),
+            length: None,
+            is_chunked: false,
+            has_upgrade: false,
+            request_line: 0,
+            heads: 0,
+            line: Line::new(),
+        }
     }
 
     /// Whether a request's first line has begun and not ended.
     pub(crate) fn is_in_request_line(&self) -> bool {
         matches!(self.part, Part::Start(_)) && self.line.length > 0
+    }
+
+    /// Whether the next byte begins a request.
+    pub(crate) fn is_between_requests(&self) -> bool {
+        self.part == Part::Start(0) && self.line.length == 0
+    }
+
+    /// Bytes of the last request line, as far as it has come.
+    pub(crate) const fn request_line(&self) -> usize {
+        self.request_line
+    }
+
+    /// How many heads have been whole so far; wraps.
+    pub(crate) const fn heads(&self) -> u32 {
+        self.heads
     }
 
     /// Reads on. Nothing may be read after a fault.
@@ -109,6 +136,10 @@ impl Framing {
                 _ => {
                     let part = self.part;
                     let length = memchr::memchr(b'\n', rest);
+                    if matches!(part, Part::Start(_)) {
+                        let before = if self.line.length == 0 { 0 } else { self.request_line };
+                        self.request_line = before + length.unwrap_or(rest.len());
+                    }
                     if let Err(wrong) = self.read_line(rest, length) {
                         return Err(self.fault(wrong, at + length.unwrap_or(rest.len()), head_end));
                     }
@@ -205,6 +236,7 @@ impl Framing {
     }
 
     fn end_head(&mut self) {
+        self.heads = self.heads.wrapping_add(1);
         self.part = match self.length {
             _ if self.is_chunked => Part::ChunkSize,
             Some(length) if length > 0 => Part::Content(length),

@@ -1,11 +1,13 @@
 //! 1 · From a socket to a clean request: listeners, deadlines, HTTP/1.1 and HTTP/2, the trust boundary, drain.
 //!
 //! [`listener::serve`] accepts; with TLS, `secure` shakes hands; a `connection` chooses the protocol and lives under the deadlines of its `pulse`; each
-//! request passes `reception`, which has `request` judge and clean it, and hands it to the [`Handler`].
+//! request passes `reception`, which has `request` judge and clean it, and hands it to the [`Handler`]. A plain hit never gets that
+//! far: `express` answers it where it is read.
 
 mod connection;
 mod crowd;
 mod drain;
+mod express;
 mod frames;
 mod framing;
 mod handshakes;
@@ -25,14 +27,16 @@ use std::future::Future;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::{Request, Response};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::request::RequestBody;
 use crate::body::response::ResponseBody;
-use crate::client::Client;
+use crate::client::{Client, Plain};
 use crate::config::settings::Server;
+use crate::respond::written::Written;
 use crate::telemetry::Telemetry;
 
 /// Answers clean requests. A panic of it becomes a 500.
@@ -46,6 +50,10 @@ pub trait Handler: Clone + Send + Sync + 'static {
 
     /// Begins to answer.
     fn handle(&self, request: Request<RequestBody>, client: Client) -> Self::Answer;
+
+    /// Answers what can be answered out of memory, exactly as [`Handler::handle`] would: the head is written to `answer`, and so
+    /// is the body, or it is what is returned. `None`: nothing was written, done or counted.
+    fn at_once(&self, request: &Plain<'_>, answer: &mut Written) -> Option<Bytes>;
 }
 
 /// What every public listener shares.

@@ -113,6 +113,18 @@ impl Pulse {
         InFlight { pulse: Arc::clone(self), is_answering: false, is_waiting: false }
     }
 
+    /// A request was answered where it was read.
+    pub(crate) fn answered_at_once(&self) {
+        self.requests.fetch_add(1, Relaxed);
+        self.has_head_begun.store(false, Relaxed);
+        self.has_surplus.store(false, Relaxed);
+    }
+
+    /// How many requests have begun so far; wraps.
+    pub(crate) fn requests(&self) -> u32 {
+        self.requests.load(Relaxed)
+    }
+
     /// Whether bytes of an answer are handed over and not flushed.
     pub(crate) fn is_owed(&self) -> bool {
         self.is_owed.load(Relaxed)

@@ -21,9 +21,10 @@ use super::{Door, Handler, listener};
 use crate::body::BoxError;
 use crate::body::request::RequestBody;
 use crate::body::response::ResponseBody;
-use crate::client::Client;
+use crate::client::{Client, Plain};
 use crate::config::settings::Server;
 use crate::policy::outcome::CacheResult;
+use crate::respond::written::Written;
 use crate::telemetry::Telemetry;
 
 /// Nothing on loopback takes this long; a test that waits so long has failed.
@@ -42,6 +43,10 @@ impl Handler for Scripted {
 
     fn handle(&self, request: Request<RequestBody>, client: Client) -> Answer {
         (self.0)(request, client)
+    }
+
+    fn at_once(&self, _: &Plain<'_>, _: &mut Written) -> Option<Bytes> {
+        None
     }
 }
 

@@ -1,10 +1,11 @@
 //! What is kept of a response: head, body, deadlines, the request fields that selected it, and its stamp.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::ledger::{Ledger, Stamp};
 use super::sync::atomic::{AtomicU64, Ordering};
@@ -19,8 +20,9 @@ use crate::policy::vary::Selecting;
 /// Bytes that an entry costs beyond its fields and its body: the structures here, the tier's own, the allocator's.
 const OVERHEAD: u64 = 700;
 
-/// Bytes that one field costs beyond its name and value.
+/// Bytes that one field costs beyond its name and value: as it is kept, and as it is written to clients.
 const FIELD_OVERHEAD: u64 = 80;
+const WRITTEN_OVERHEAD: u64 = 4;
 
 /// A stored response: a head, its body, and what is known of its use. Trailers go to those who read the body as it
 /// arrives, and are not kept (RFC 9110 §6.5.1 lets a recipient discard them).
@@ -38,6 +40,8 @@ pub struct Entry {
     used_at: AtomicU64,
     /// How often it answered.
     hits: AtomicU64,
+    /// Its head as it is written to clients, once it has been; `None`: it has no such form.
+    written: OnceLock<Option<Box<[u8]>>>,
 }
 
 /// A stored response without its body: what is known once the origin's head has come.
@@ -113,7 +117,15 @@ impl Entry {
         head.headers = compact(&head.headers);
         head.hidden = compact(&head.hidden);
         let used_at = AtomicU64::new(head.received_at.as_millis());
-        Self { head, body, part, alive_at: AtomicU64::new(0), used_at, hits: AtomicU64::new(0) }
+        Self {
+            head,
+            body,
+            part,
+            alive_at: AtomicU64::new(0),
+            used_at,
+            hits: AtomicU64::new(0),
+            written: OnceLock::new(),
+        }
     }
 
     /// How it stands with the purges that `ledger` knows, and with those that it has no word of. One comparison, while
@@ -139,6 +151,11 @@ impl Entry {
             self.alive_at.store(revision, Ordering::Relaxed);
         }
         standing
+    }
+
+    /// Its head in the form that `write` gives it, made once.
+    pub fn written_head(&self, write: impl FnOnce() -> Option<Box<[u8]>>) -> Option<&[u8]> {
+        self.written.get_or_init(write).as_deref()
     }
 
     /// Whether the same request fields select both.
@@ -174,16 +191,17 @@ impl Entry {
         }
     }
 
-    /// Bytes of memory that it costs: body, fields, selecting fields, tags, overhead.
+    /// Bytes of memory that it costs: body, fields, the same written down, selecting fields, tags, overhead.
     pub fn weight(&self) -> u64 {
-        let fields = |headers: &HeaderMap| -> u64 {
-            headers.iter().map(|(name, value)| (name.as_str().len() + value.len()) as u64 + FIELD_OVERHEAD).sum()
-        };
+        let length = |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().len() + value.len()) as u64;
+        let fields = |headers: &HeaderMap| -> u64 { headers.iter().map(|line| length(line) + FIELD_OVERHEAD).sum() };
+        let written = |headers: &HeaderMap| -> u64 { headers.iter().map(|line| length(line) + WRITTEN_OVERHEAD).sum() };
         let head = &self.head;
         OVERHEAD
             + self.body.len()
             + self.body.pieces().len() as u64 * 32
             + fields(&head.headers)
+            + written(&head.headers)
             + fields(&head.hidden)
             + head.selecting.weight() as u64
             + head.labels.weight() as u64
@@ -224,7 +242,6 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use http::HeaderName;
 
     use super::*;
     use crate::policy::scope::Tags;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::Request;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -27,7 +28,7 @@ use crate::cache::flight::Flights;
 use crate::cache::ledger::Ledger;
 use crate::cache::memory::{Limits, Memory};
 use crate::cache::sweep::Sweep;
-use crate::client::Client;
+use crate::client::{Client, Plain};
 use crate::clock::Clock;
 use crate::config::reload::{Trigger, Watcher};
 use crate::config::settings::{AccessLog, Server, Settings};
@@ -37,6 +38,7 @@ use crate::origin::{self, Context, Origins, StartError};
 use crate::policy::route::Rules;
 use crate::purge::Purger;
 use crate::purge::gate::Gate;
+use crate::respond::written::Written;
 use crate::serve::{self, Answer, Serve, Shared, Site};
 use crate::telemetry::{Telemetry, access};
 use crate::tls::serving::ServingError;
@@ -140,6 +142,10 @@ impl Handler for Serve {
 
     fn handle(&self, request: Request<RequestBody>, client: Client) -> Answer {
         self.answer(request, client)
+    }
+
+    fn at_once(&self, request: &Plain<'_>, answer: &mut Written) -> Option<Bytes> {
+        self.at_once(request, answer)
     }
 }
 

@@ -163,17 +163,22 @@ pub fn refresh_early(
     fetch_cost: Duration,
     random: impl FnOnce() -> f64,
 ) -> bool {
-    if freshness.validate_always || !freshness.is_fresh(now) {
+    if freshness.validate_always || !freshness.is_fresh(now) || !is_near_its_end(freshness, now) {
         return false;
     }
-    let greatest = freshness.lifetime / 10;
-    // No lead reaches further: for most of a lifetime no number is drawn.
-    if now.plus(greatest) < freshness.fresh_until() {
-        return false;
-    }
+    let greatest = greatest_lead(freshness);
     let lead = fetch_cost.as_secs_f64() * -random().ln();
     let lead = Duration::try_from_secs_f64(lead).unwrap_or(Duration::ZERO).min(greatest);
     now.plus(lead) >= freshness.fresh_until()
+}
+
+/// Whether a refresh may be early: no lead reaches further, so for most of a lifetime no number is drawn.
+pub fn is_near_its_end(freshness: &Freshness, now: Timestamp) -> bool {
+    now.plus(greatest_lead(freshness)) >= freshness.fresh_until()
+}
+
+fn greatest_lead(freshness: &Freshness) -> Duration {
+    freshness.lifetime / 10
 }
 
 /// What may be done with a stale one.

@@ -76,6 +76,7 @@ pub struct Routed {
 #[derive(Debug)]
 pub struct Rules {
     all: Vec<Compiled>,
+    looks_at_fields: bool,
     origins: Vec<Vec<HostPattern>>,
     candidates: Candidates,
     /// The rules that fit every request.
@@ -134,12 +135,18 @@ impl Rules {
         let plain = merge(&rules, &unconditional);
         Self {
             origins: origin_hosts.iter().map(hosts_of).collect(),
+            looks_at_fields: rules.iter().any(|compiled| !compiled.headers.is_empty()),
             all: rules,
             candidates,
             unconditional,
             plain,
             merged: papaya::HashMap::with_hasher(foldhash::fast::RandomState::default()),
         }
+    }
+
+    /// Whether it takes a request's fields to know which rules match it.
+    pub fn look_at_fields(&self) -> bool {
+        self.looks_at_fields
     }
 
     /// The rules, in order: what the numbers in [`Routed::rules`] mean.

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 const MAX_AUTHORITY: usize = 262;
 
 /// The longest path and query. RFC 9110 §4.1 asks for 8000 at least; keys are kept in memory, and longer ones serve nobody.
-pub(super) const MAX_TARGET: usize = 16 << 10;
+pub const MAX_TARGET: usize = 16 << 10;
 
 /// A host in lower case with its port, the scheme's default port left out. Hosts are short: no allocation.
 pub type Authority = SmallVec<[u8; 64]>;
@@ -79,6 +79,17 @@ pub fn path_fault(target: &PathAndQuery) -> Option<&'static str> {
         return Some("the path holds dot segments");
     }
     None
+}
+
+/// Whether this is a path and query that everybody reads alike, so that nothing more need be asked of it: no byte that some
+/// library refuses, and no segment that begins with a dot. [`path_fault`] finds nothing in it.
+pub fn is_plain(target: &[u8]) -> bool {
+    let is_plain_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
+    let may_be_dots = |at: usize| matches!(target.get(at + 1..), Some([b'.', ..] | [b'%', b'2', b'e' | b'E', ..]));
+    target.first() == Some(&b'/')
+        && target.len() <= MAX_TARGET
+        && target.iter().all(is_plain_byte)
+        && !memchr::memchr_iter(b'/', target).any(may_be_dots)
 }
 
 /// Visible ASCII without what no URL holds and some servers read as something else (RFC 3986 §2).

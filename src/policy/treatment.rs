@@ -204,6 +204,19 @@ impl Default for Treatment {
     }
 }
 
+impl Treatment {
+    /// Whether a stored response answers as it is stored, whatever fields the request has: no part of them makes the key or
+    /// is changed before `Vary` compares it, and nothing but what every answer gets is added towards the client.
+    pub fn lets_answers_be(&self) -> bool {
+        self.action == Action::Cache
+            && self.key.headers.is_empty()
+            && self.key.cookies.is_empty()
+            && self.vary.is_empty()
+            && self.browser_ttl.is_none()
+            && self.response_headers.is_empty()
+    }
+}
+
 /// What one rule says: the keys it sets, and only those.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Changes {

@@ -32,7 +32,14 @@ fn ready_hit(outcome: &Outcome) -> Option<HeaderValue> {
 
 fn written(outcome: &Outcome) -> HeaderValue {
     // Long enough for every outcome: the value is built without a second allocation.
-    let mut text: SmallVec<[u8; 160]> = SmallVec::from_slice(b"larder");
+    let mut text: SmallVec<[u8; 160]> = SmallVec::new();
+    write(outcome, &mut text);
+    HeaderValue::from_bytes(&text).expect("tokens and numbers are a field value")
+}
+
+/// Writes the field's value at the end of `text`.
+pub fn write<const N: usize>(outcome: &Outcome, text: &mut SmallVec<[u8; N]>) {
+    text.extend_from_slice(b"larder");
     if outcome.hit {
         text.extend_from_slice(b"; hit");
     }
@@ -58,7 +65,6 @@ fn written(outcome: &Outcome) -> HeaderValue {
         text.extend_from_slice(b"; detail=");
         text.extend_from_slice(detail.token().as_bytes());
     }
-    HeaderValue::from_bytes(&text).expect("tokens and numbers are a field value")
 }
 
 #[cfg(test)]

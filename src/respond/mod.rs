@@ -4,3 +4,4 @@ pub mod cache_status;
 pub mod error;
 pub mod head;
 pub mod stored;
+pub mod written;

@@ -1,6 +1,7 @@
 //! The conductor: in which order are the stages run, for one request?
 //!
 //! ```text
+//! plain hit ─── at once                           out of memory, where its bytes are read
 //! PURGE ─── purge                                 before the rules, and never forwarded
 //! route ─┬─ deny
 //!        ├─ pass                                  never looked up
@@ -10,6 +11,7 @@
 //!                                       └─ alone  as lead, for this client only
 //! ```
 
+mod at_once;
 mod decision;
 pub mod describe;
 mod elsewhere;

@@ -11,8 +11,40 @@ use super::Telemetry;
 use super::line::Line;
 use super::metrics::Ended;
 use crate::body::response::{End, Observer};
-use crate::client::{Client, RequestId, Scheme};
+use crate::client::{Client, Plain, RequestId, Scheme};
 use crate::policy::outcome::Outcome;
+
+impl Telemetry {
+    /// Takes down a request that was answered where it was read: what an [`Exchange`] does for the others.
+    pub fn answered_at_once(&self, request: &Plain<'_>, status: StatusCode, outcome: Outcome, bytes: u64) {
+        let duration = request.received.elapsed();
+        self.metrics.request_began();
+        self.metrics.request_ended(&Ended {
+            result: outcome.result(),
+            status: Some(status),
+            body_bytes: bytes,
+            duration,
+            first_byte: Some(duration),
+        });
+        let Some(access) = &self.access else { return };
+        access.write(&Line {
+            received: self.clock.now().minus(duration),
+            client: request.address,
+            method: Method::GET.as_str(),
+            scheme: request.scheme.as_str(),
+            authority: request.authority,
+            target: request.target,
+            status: Some(status.as_u16()),
+            bytes,
+            duration,
+            result: outcome.result().token(),
+            detail: outcome.detail.map(crate::policy::outcome::Detail::token),
+            origin: None,
+            request_id: &RequestId::Made(fastrand::u64(..)),
+            end: End::Complete,
+        });
+    }
+}
 
 /// One request, from its reception to the end of its answer.
 ///

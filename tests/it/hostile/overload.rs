@@ -10,6 +10,7 @@ use crate::support::edge::{Edge, before};
 use crate::support::gate::Gate;
 use crate::support::origin::{Origin, ok};
 use crate::support::raw::Line;
+use crate::support::within;
 
 /// A request after which the connection ends.
 const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -37,6 +38,12 @@ async fn whoever_finds_no_place_is_told_when_to_come_back() {
     busy.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(statuses(&busy.head().await.expect("an answer")), [200], "whoever has a place is served");
     drop(silent);
+    within("a place", async {
+        while kit.edge.metric("larder_connections").await > 1.0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
     kit.is_well("one has left").await;
 }
 

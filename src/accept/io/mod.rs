@@ -1,4 +1,8 @@
-//! What passes between the library and the socket: bytes counted, progress marked, 1xx slipped in, refusals spelt out.
+//! What passes between the library and the socket: bytes counted, progress marked, 1xx slipped in, refusals spelt out, and
+//! plain hits answered before the library hears of them.
+
+mod at_once;
+mod meter;
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -12,16 +16,15 @@ use bytes::{Buf, Bytes};
 use http::StatusCode;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 
+pub(crate) use self::meter::Meter;
+use super::Handler;
+use super::express::Express;
 use super::frames::{self, Frames};
 use super::framing::{Fault, Framing, Place};
 use super::pulse::{Pulse, coarse_now};
 use super::refusal;
-use crate::telemetry::Telemetry;
-
-/// Bytes counted here before they are added to the process's counters: they are shared between threads.
-const METER_BYTES: u64 = 16 << 10;
+use crate::policy::target;
 
 /// An answer of at most so many bytes is written as one piece: the kernel takes a list of pieces more slowly than we
 /// copy so few bytes.
@@ -34,9 +37,17 @@ const POISON: &[u8] = b"\0\r\n\r\n";
 /// What is read at once to be thrown away.
 const WASTE_BYTES: usize = 16 << 10;
 
+/// Requests that are answered one after the other before others get a turn.
+const AT_ONCE: usize = 32;
+
 /// What a client speaks, as far as we follow it.
-enum Speech {
-    Http1(Framing),
+enum Speech<H> {
+    Http1 {
+        framing: Framing,
+        express: Express<H>,
+        /// Requests that the library has not heard of, ever; wraps.
+        unheard: u32,
+    },
     Http2(Frames),
 }
 
@@ -50,11 +61,11 @@ enum Stopped {
 }
 
 /// A client's socket. Dropped before it was shut down in an answer that only its end delimits, it resets the connection.
-pub(crate) struct Wire<I: AsFd> {
+pub(crate) struct Wire<I: AsFd, H> {
     inner: I,
     /// Bytes that were read to choose the protocol, and are to be read again.
     prefix: Bytes,
-    speech: Speech,
+    speech: Speech<H>,
     pulse: Arc<Pulse>,
     /// The library's buffer is written out: the next byte begins a message, or a piece of one.
     is_at_boundary: bool,
@@ -62,6 +73,10 @@ pub(crate) struct Wire<I: AsFd> {
     ours: Bytes,
     /// Bytes of the library's that `ours` stand for.
     replaced: Option<usize>,
+    /// What the client has not taken yet of an answer that was given at once: of its head, and of its body.
+    unsent: [Bytes; 2],
+    /// What was written of such answers is not known to be on its way.
+    is_unflushed: bool,
     /// Everything is written, and the client will know it for the end.
     is_shut: bool,
     /// Why nothing that comes in is read any more.
@@ -69,10 +84,13 @@ pub(crate) struct Wire<I: AsFd> {
     meter: Meter,
 }
 
-impl<I: AsFd> Wire<I> {
-    /// A socket whose first bytes, `prefix`, were already read.
-    pub(crate) fn new(inner: I, prefix: Bytes, is_http1: bool, pulse: Arc<Pulse>, meter: Meter) -> Self {
-        let speech = if is_http1 { Speech::Http1(Framing::new()) } else { Speech::Http2(Frames::new(coarse_now())) };
+impl<I: AsFd, H> Wire<I, H> {
+    /// A socket whose first bytes, `prefix`, were already read. With `express` it speaks HTTP/1, without HTTP/2.
+    pub(crate) fn new(inner: I, prefix: Bytes, express: Option<Express<H>>, pulse: Arc<Pulse>, meter: Meter) -> Self {
+        let speech = match express {
+            Some(express) => Speech::Http1 { framing: Framing::new(), express, unheard: 0 },
+            None => Speech::Http2(Frames::new(coarse_now())),
+        };
         Self {
             inner,
             prefix,
@@ -81,6 +99,8 @@ impl<I: AsFd> Wire<I> {
             is_at_boundary: true,
             ours: Bytes::new(),
             replaced: None,
+            unsent: [Bytes::new(), Bytes::new()],
+            is_unflushed: false,
             is_shut: false,
             stopped: None,
             meter,
@@ -88,21 +108,23 @@ impl<I: AsFd> Wire<I> {
     }
 
     const fn is_http1(&self) -> bool {
-        matches!(self.speech, Speech::Http1(_))
+        matches!(self.speech, Speech::Http1 { .. })
     }
 
-    /// Whether the request line is what the client is at.
-    fn is_in_request_line(&self) -> bool {
-        matches!(&self.speech, Speech::Http1(framing) if framing.is_in_request_line())
+    /// Whether the last request line is longer than any target may be, or has not come to its end.
+    fn has_long_request_line(&self) -> bool {
+        let Speech::Http1 { framing, .. } = &self.speech else { return false };
+        framing.is_in_request_line() || framing.request_line() > target::MAX_TARGET
     }
 }
 
-impl<I: AsyncWrite + AsFd + Unpin> Wire<I> {
+impl<I: AsyncWrite + AsFd + Unpin, H> Wire<I, H> {
     /// Writes what is ours to write. Ready with a number: so many bytes of the library's are done with already.
     fn poll_ours(&mut self, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<Option<usize>>> {
         if !self.is_http1() || self.pulse.is_tunnel() {
             return Poll::Ready(Ok(None));
         }
+        ready!(self.poll_unsent(cx))?;
         if self.is_at_boundary {
             self.is_at_boundary = false;
             if self.pulse.outbox.has_mail() {
@@ -118,7 +140,8 @@ impl<I: AsyncWrite + AsFd + Unpin> Wire<I> {
 
     fn poll_write_ours(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.ours.is_empty() {
-            let written = ready!(self.mark(|inner, ours| Pin::new(inner).poll_write(cx, ours)))?;
+            let outcome = Pin::new(&mut self.inner).poll_write(cx, &self.ours);
+            let written = ready!(self.mark(outcome))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -133,8 +156,8 @@ impl<I: AsyncWrite + AsFd + Unpin> Wire<I> {
         let mut reason = None;
         if let Some(Stopped::Doubtful(fault)) = self.stopped {
             (status, reason) = (fault.status, Some(fault.reason));
-        } else if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && self.is_in_request_line() {
-            // What outgrew the limit is the target alone.
+        } else if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && self.has_long_request_line() {
+            // What outgrew the limit is the target alone, or nearly.
             status = StatusCode::URI_TOO_LONG;
         }
         if let Some(ours) = refusal::spell_out(status, reason, refusal) {
@@ -145,9 +168,8 @@ impl<I: AsyncWrite + AsFd + Unpin> Wire<I> {
         }
     }
 
-    /// Writes, and leaves the marks of it.
-    fn mark(&mut self, write: impl FnOnce(&mut I, &Bytes) -> Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        let outcome = write(&mut self.inner, &self.ours);
+    /// Leaves the marks of having written.
+    fn mark(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &outcome {
             Poll::Ready(Ok(bytes)) => {
                 self.pulse.wrote(*bytes);
@@ -177,7 +199,7 @@ fn gather<'a>(slices: &[IoSlice<'_>], together: &'a mut [u8; SMALL_BYTES]) -> Op
     Some(&together[..filled])
 }
 
-impl<I: AsyncRead + AsFd + Unpin> Wire<I> {
+impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
     /// Looks at what was read, from `before` on, before the library does.
     fn look_at(&mut self, before: usize, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
         let read = &buffer.filled()[before..];
@@ -185,7 +207,7 @@ impl<I: AsyncRead + AsFd + Unpin> Wire<I> {
             return Ok(());
         }
         match &mut self.speech {
-            Speech::Http1(framing) => {
+            Speech::Http1 { framing, .. } => {
                 if !self.pulse.is_in_flight() {
                     self.pulse.head_bytes_came();
                 }
@@ -237,30 +259,58 @@ impl<I: AsyncRead + AsFd + Unpin> Wire<I> {
     }
 }
 
-impl<I: AsyncRead + AsFd + Unpin> AsyncRead for Wire<I> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
+impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
+    /// Reads what the client sends, what is to be read again first.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        if this.prefix.is_empty() {
-            if this.stopped.is_some() {
+        if self.prefix.is_empty() {
+            if self.stopped.is_some() {
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
-            ready!(Pin::new(&mut this.inner).poll_read(cx, buffer))?;
+            ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
         } else {
-            let piece = this.prefix.split_to(this.prefix.len().min(buffer.remaining()));
+            let piece = self.prefix.split_to(self.prefix.len().min(buffer.remaining()));
             buffer.put_slice(&piece);
+            if self.stopped.is_none() && buffer.remaining() > 0 {
+                // The rest of a request that was read to choose the protocol; what is wrong is found the next time.
+                let _ = Pin::new(&mut self.inner).poll_read(cx, buffer);
+            }
         }
-        this.meter.read(buffer.filled().len() - before);
-        Poll::Ready(this.look_at(before, buffer))
+        self.meter.read(buffer.filled().len() - before);
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Wire<I> {
+impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> AsyncRead for Wire<I, H> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        let mut answered = 0;
+        loop {
+            // A client that does not take its answers is not listened to.
+            ready!(this.poll_unsent(cx))?;
+            if answered >= AT_ONCE {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            ready!(this.poll_fill(cx, buffer))?;
+            let is_end = buffer.filled().len() == before;
+            let count = this.answer_at_once(cx, before, buffer)?;
+            if is_end || count == 0 || buffer.filled().len() > before {
+                return Poll::Ready(this.look_at(before, buffer));
+            }
+            answered += count;
+        }
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H> AsyncWrite for Wire<I, H> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(done) = ready!(self.poll_ours(cx, bytes))? {
             return Poll::Ready(Ok(done));
         }
-        self.mark(|inner, _| Pin::new(inner).poll_write(cx, bytes))
+        let outcome = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.mark(outcome)
     }
 
     fn poll_write_vectored(
@@ -273,10 +323,11 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Wire<I> {
             return Poll::Ready(Ok(done));
         }
         let mut together = [0; SMALL_BYTES];
-        match gather(slices, &mut together) {
-            Some(bytes) => self.mark(|inner, _| Pin::new(inner).poll_write(cx, bytes)),
-            None => self.mark(|inner, _| Pin::new(inner).poll_write_vectored(cx, slices)),
-        }
+        let outcome = match gather(slices, &mut together) {
+            Some(bytes) => Pin::new(&mut self.inner).poll_write(cx, bytes),
+            None => Pin::new(&mut self.inner).poll_write_vectored(cx, slices),
+        };
+        self.mark(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -286,6 +337,7 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Wire<I> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.is_http1() {
+            ready!(this.poll_unsent(cx))?;
             // The library flushes when its buffer is empty.
             if this.ours.is_empty() && this.pulse.outbox.has_mail() {
                 if this.pulse.outbox.is_open() {
@@ -317,6 +369,7 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Wire<I> {
             return Poll::Ready(Ok(()));
         }
         if !this.is_shut {
+            ready!(this.poll_unsent(cx))?;
             // Over TLS the last word may have to wait for a slow client: that is not yet the time that it has to close.
             ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
             this.is_shut = true;
@@ -328,52 +381,11 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for Wire<I> {
     }
 }
 
-impl<I: AsFd> Drop for Wire<I> {
+impl<I: AsFd, H> Drop for Wire<I, H> {
     fn drop(&mut self) {
         if self.pulse.ends_with_connection() && !self.is_shut {
             // Best effort: a socket that refuses has no peer any more.
             let _ = SockRef::from(&self.inner).set_linger(Some(Duration::ZERO));
         }
-    }
-}
-
-/// Counts a connection's bytes for the process's counters, and the connection itself among those that are open.
-pub(crate) struct Meter {
-    telemetry: Arc<Telemetry>,
-    /// The connection's place among `server.max_connections`, kept by a tunnel to its end.
-    _place: OwnedSemaphorePermit,
-    read: u64,
-    written: u64,
-}
-
-impl Meter {
-    pub(crate) fn new(telemetry: Arc<Telemetry>, place: OwnedSemaphorePermit) -> Self {
-        telemetry.metrics().connections.inc();
-        telemetry.metrics().connections_accepted.inc();
-        Self { telemetry, _place: place, read: 0, written: 0 }
-    }
-
-    fn read(&mut self, bytes: usize) {
-        self.read += bytes as u64;
-        self.settle(METER_BYTES);
-    }
-
-    fn wrote(&mut self, bytes: usize) {
-        self.written += bytes as u64;
-        self.settle(METER_BYTES);
-    }
-
-    fn settle(&mut self, from: u64) {
-        if self.read + self.written >= from {
-            self.telemetry.metrics().received_bytes.inc_by(std::mem::take(&mut self.read));
-            self.telemetry.metrics().sent_bytes.inc_by(std::mem::take(&mut self.written));
-        }
-    }
-}
-
-impl Drop for Meter {
-    fn drop(&mut self) {
-        self.settle(0);
-        self.telemetry.metrics().connections.dec();
     }
 }
