@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! PURGE ─── purge                                 before the rules, and never forwarded
+//! a token that an authority looks for ─── challenge   the same
 //! route ─┬─ deny
 //!        ├─ pass                                  never looked up
 //!        └─ look up ─┬─ usable  → respond         fresh, or stale and allowed (refreshed behind)
@@ -10,6 +11,7 @@
 //!                                       └─ alone  as lead, for this client only
 //! ```
 
+mod challenge;
 mod decision;
 pub mod describe;
 mod elsewhere;
@@ -47,6 +49,7 @@ use self::failure::Failure;
 use self::inquiry::{Inquiry, Way};
 pub use self::metrics::Metrics;
 pub use self::site::Site;
+use crate::acme::tokens::Tokens;
 use crate::body::request::RequestBody;
 use crate::body::response::ResponseBody;
 use crate::cache::flight::Flights;
@@ -79,6 +82,8 @@ pub struct Shared {
     pub purger: Arc<Purger>,
     /// The fetches under way.
     pub flights: Arc<Flights<Failure>>,
+    /// What authorities look for at this moment, before they issue certificates.
+    pub tokens: Arc<Tokens>,
     /// The time.
     pub clock: Clock,
     /// Requests counted, and the access log.
@@ -120,6 +125,9 @@ impl Serve {
                 let (response, outcome) = purge::answer(&shared, &purge, body).await;
                 conclude(exchange, response, outcome)
             }));
+        }
+        if let Some((response, outcome)) = challenge::answer(&shared.tokens, &parts.method, &target, &client) {
+            return Answer::Ready(Some(conclude(exchange, response, outcome)));
         }
         let Course { routed, way, key } = Course::of(&site, &client, &target, &mut parts, !body.is_empty());
         let asked = hit::asked(&parts, &routed.treatment, site.expose_hidden, shared.clock.now());
