@@ -40,7 +40,7 @@
 //! | origin | body, client, clock, policy, telemetry, config, tls |
 //! | respond | body, cache, policy, client |
 //! | purge | cache, clock, fleet, policy, wire |
-//! | acme | clock, config, tls |
+//! | acme | clock, config, fleet, link, tls |
 //! | serve | acme, body, cache, client, clock, fleet, link, origin, policy, purge, respond, telemetry, wire |
 //! | accept | body, client, clock, config, policy, respond, telemetry, tls |
 //! | admin | body, cache, clock, config, fleet, link, policy, purge, respond, serve, telemetry, wire |

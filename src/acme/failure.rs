@@ -1,5 +1,6 @@
 //! Why is there no certificate, and what does that say of the next attempt?
 
+use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
@@ -94,11 +95,10 @@ fn said(error: &Error) -> String {
 pub(super) fn in_words(problem: &Problem) -> String {
     let mut text = problem.detail.clone().unwrap_or_default();
     for part in &problem.subproblems {
-        text.push_str("; ");
-        text.push_str(&part.to_string());
+        let _ = write!(text, "; {part}");
     }
     if let Some(kind) = &problem.r#type {
-        text.push_str(&format!(" ({kind})"));
+        let _ = write!(text, " ({kind})");
     }
     plain(&text)
 }

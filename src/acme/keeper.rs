@@ -1,8 +1,8 @@
 //! Which host needs a certificate now, and what became of it?
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use prometheus_client::registry::Registry;
@@ -14,21 +14,27 @@ use super::authority::Caller;
 use super::failure::{Failure, is_problem};
 use super::metrics::Metrics;
 use super::order::obtain;
-use super::proof::{Shop, Way};
-use super::schedule::{Setback, pause, renewal};
+use super::proof::{Prover, Shop};
+use super::sharing::{Others, Sharing};
 use super::store::{Store, is_for};
 use super::tokens::Tokens;
+use super::work::{Host, Work, date};
 use crate::clock::Clock;
 use crate::config::settings::{Acme, AcmeAuthority, Settings};
+use crate::fleet::lease::{Lease, Taken};
 use crate::tls::pair::Pair;
 use crate::tls::serving::Serving;
 use crate::tls::{in_one_line, outgoing};
 
-/// How often it is looked whether something is to be done: some comparisons.
+/// How often it is looked whether something is to be done: some comparisons, and with other nodes a question to Redis.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The longest attempt: two orders, each with its 90 s of looking and 90 s of issuing. Others wait for it.
 const ATTEMPT: Duration = Duration::from_mins(6);
+
+/// Seconds until it is looked again while another node orders, or while it is not known whether one does.
+const THEIR_TURN: i64 = 5;
+const NOT_KNOWN: i64 = 60;
 
 /// Keeps hosts in certificates. One order at a time: authorities limit how many there may be, and it is enough.
 #[derive(Debug)]
@@ -36,41 +42,27 @@ pub struct Keeper {
     shop: Shop,
     clock: Clock,
     metrics: Metrics,
+    others: OnceLock<Others>,
     /// Whether an operator wants to see an attempt now.
     hurry: AtomicBool,
-}
-
-/// What is at work by the configuration.
-struct Work {
-    authority: AcmeAuthority,
-    store: Store,
-    /// In the order of the file.
-    hosts: Vec<Host>,
-}
-
-struct Host {
-    name: String,
-    pair: Option<Arc<Pair>>,
-    /// When something is to be done; seconds since the Unix epoch.
-    due: i64,
-    /// Until when the authority wants to be left alone.
-    barred: i64,
-    failures: u32,
-    /// How it is proven, at first.
-    way: Way,
 }
 
 impl Keeper {
     /// Shows what it obtains at `serving`, and proves hosts there and by `tokens`.
     pub fn register(serving: Arc<Serving>, tokens: Arc<Tokens>, clock: Clock, registry: &mut Registry) -> Self {
         let metrics = Metrics::register(registry);
-        Self { shop: Shop { serving, tokens }, clock, metrics, hurry: AtomicBool::new(false) }
+        let shop = Shop { serving, tokens };
+        Self { shop, clock, metrics, others: OnceLock::new(), hurry: AtomicBool::new(false) }
+    }
+
+    /// Shares with other nodes from here on, where they have a secret in common.
+    pub fn join(&self, others: Others) {
+        _ = self.others.set(others);
     }
 
     /// Shows what earlier runs have obtained; nobody is asked.
     pub async fn show_kept(&self, acme: &Acme) {
-        let work = self.follow(None, Some(acme)).await;
-        tracing::debug!(hosts = work.map_or(0, |work| work.hosts.len()), "certificates were read from acme.cache");
+        self.follow(None, Some(acme)).await;
     }
 
     /// Has what has failed be tried again at once, unless the authority wants to be left alone.
@@ -79,7 +71,7 @@ impl Keeper {
     }
 
     /// Obtains what is wanted, and renews it in time, until `stop`.
-    pub async fn run(&self, settings: Arc<ArcSwap<Settings>>, stop: CancellationToken) {
+    pub async fn run(&self, settings: &ArcSwap<Settings>, stop: &CancellationToken) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut seen, mut work) = (None, None);
@@ -92,18 +84,41 @@ impl Keeper {
             if !seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, &now_wanted)) {
                 let acme = now_wanted.tls.as_ref().and_then(|tls| tls.acme.as_ref());
                 work = self.follow(work, acme).await;
-                seen = Some(Arc::clone(&now_wanted));
+                seen = Some(now_wanted);
             }
             let Some(work) = &mut work else { continue };
-            let now = self.now();
-            if self.hurry.swap(false, Ordering::Relaxed) {
-                work.hurry(now);
-            }
-            let Some(at) = work.due(now) else { continue };
-            if stop.run_until_cancelled(Box::pin(self.attend(work, at))).await.is_none() {
+            if stop.run_until_cancelled(Box::pin(self.look(work))).await.is_none() {
                 return;
             }
-            self.show(work);
+        }
+    }
+
+    /// Shows what other nodes have an authority look for, until `stop`: also while this one orders for another host.
+    pub async fn lend(&self, settings: &ArcSwap<Settings>, stop: &CancellationToken) {
+        let Some(others) = self.others.get() else { return };
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut at, mut shown) = (None, None);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = looks.tick() => {}
+            }
+            let now_wanted = settings.load_full();
+            let Some(Acme { authority, hosts }) = now_wanted.tls.as_ref().and_then(|tls| tls.acme.as_ref()) else {
+                continue;
+            };
+            if !at.as_ref().is_some_and(|(known, _)| known == authority) {
+                at = Sharing::new(others, authority).map(|sharing| (authority.clone(), sharing));
+            }
+            let Some((_, sharing)) = &at else { continue };
+            let is_ours = |host: &str| hosts.iter().any(|ours| ours == host);
+            let proof = sharing.proof(is_ours, self.now()).await;
+            if proof.as_ref() != shown.as_ref().map(|(proof, _)| proof) {
+                // Before another is shown: its end would be that of the new one, too.
+                drop(shown.take());
+                shown = proof.and_then(|proof| self.shop.show(&proof).ok().map(|shown| (proof, shown)));
+            }
         }
     }
 
@@ -134,7 +149,8 @@ impl Keeper {
                 }
             });
         }
-        let work = Work { authority: authority.clone(), store, hosts: kept };
+        let sharing = self.others.get().and_then(|others| Sharing::new(others, authority));
+        let work = Work { authority: authority.clone(), store, sharing, hosts: kept };
         self.show(&work);
         Some(work)
     }
@@ -143,30 +159,42 @@ impl Keeper {
         self.shop.serving.show(work.hosts.iter().filter_map(|host| host.pair.clone()).collect());
     }
 
+    /// Does what is due.
+    async fn look(&self, work: &mut Work) {
+        let now = self.now();
+        if self.hurry.swap(false, Ordering::Relaxed) {
+            work.hurry(now);
+        }
+        if let Some(at) = work.due(now) {
+            self.attend(work, at).await;
+        }
+        work.offer(now).await;
+    }
+
     /// Does what is to be done for one host.
     async fn attend(&self, work: &mut Work, at: usize) {
-        let Work { authority, store, hosts } = work;
-        let host = &mut hosts[at];
-        let now = self.now();
-        // Another process that shares the folder may have been there first.
-        if let Some(pair) = read(store, &host.name, now).await {
-            let fresh = Host::new(&host.name, Some(Arc::new(pair)), now);
-            if fresh.due > now {
-                tracing::info!("the certificate for {} was found renewed in acme.cache", host.name);
-                *host = Host { way: host.way, ..fresh };
-                return;
-            }
+        if self.found(work, at).await {
+            return self.show(work);
         }
+        let Some(turn) = self.turn(work, at).await else { return };
+        // Who had the turn before may have had the certificate issued.
+        if turn.is_some() && self.found(work, at).await {
+            return self.show(work);
+        }
+        let Work { authority, store, sharing, hosts } = work;
+        let host = &mut hosts[at];
         let mut told = None;
-        let attempt = self.attempt(authority, store, host, &mut told);
+        let attempt = self.attempt((authority, store, sharing.as_ref()), host, &mut told);
         let attempt = tokio::time::timeout(ATTEMPT, attempt).await;
         match attempt.unwrap_or(Err(Failure::TimedOut(ATTEMPT))) {
             Ok(pair) => {
+                let (name, end, way) = (host.name.clone(), date(pair.facts.not_after), host.way);
+                host.renew(pair, self.now());
+                work.begin_by(way);
+                // Before it is said: who hears of it may look.
+                self.show(work);
                 self.metrics.issued.inc();
-                let end = date(pair.facts.not_after);
-                tracing::info!("a certificate for {} was obtained; it ends {end}", host.name);
-                let way = host.way;
-                *host = Host { way, ..Host::new(&host.name, Some(Arc::new(pair)), self.now()) };
+                tracing::info!("a certificate for {name} was obtained; it ends {end}");
             }
             Err(failure) => {
                 self.metrics.failed.inc();
@@ -175,18 +203,57 @@ impl Keeper {
         }
     }
 
+    /// Whether somebody else has obtained what is to be: another process that shares the folder, or another node.
+    async fn found(&self, work: &mut Work, at: usize) -> bool {
+        let (now, host) = (self.now(), &mut work.hosts[at]);
+        if let Some(pair) = read(&work.store, &host.name, now).await
+            && host.take(pair, now)
+        {
+            tracing::info!("the certificate for {} was found renewed in acme.cache", host.name);
+            return true;
+        }
+        let Some(sharing) = &work.sharing else { return false };
+        let Some(text) = sharing.pair(&host.name).await else { return false };
+        let given = Pair::parse(text.as_bytes(), "Redis".as_ref(), now).ok().filter(|pair| is_for(pair, &host.name));
+        let is_better = given.is_some_and(|pair| host.take(pair, now));
+        if is_better {
+            tracing::info!("the certificate for {} was taken over from another node", host.name);
+            keep(&work.store, &host.name, text).await;
+        }
+        is_better
+    }
+
+    /// The turn to order, among the nodes; `Some(None)` where there are none, or Redis does not say; `None`: it is not ours.
+    async fn turn(&self, work: &mut Work, at: usize) -> Option<Option<Lease>> {
+        let Some(sharing) = &work.sharing else { return Some(None) };
+        let taken = sharing.lease().await;
+        let (now, host) = (self.now(), &mut work.hosts[at]);
+        match taken {
+            Taken::Ours(lease) => Some(Some(lease)),
+            Taken::Unknown if !host.may_wait(now) => Some(None),
+            Taken::Unknown => {
+                host.due = now + NOT_KNOWN;
+                None
+            }
+            Taken::Theirs => {
+                host.due = now + THEIR_TURN;
+                None
+            }
+        }
+    }
+
     /// Has a certificate issued, and keeps it. `told`: how long the authority wants to be left alone.
     async fn attempt(
         &self,
-        authority: &AcmeAuthority,
-        store: &Store,
+        (authority, store, sharing): (&AcmeAuthority, &Store, Option<&Sharing>),
         host: &mut Host,
         told: &mut Option<Duration>,
     ) -> Result<Pair, Failure> {
         let ca_file = authority.ca_file.clone();
         let trust = tokio::task::spawn_blocking(move || outgoing::client_config(ca_file.as_deref()));
         let caller = Caller::new(trust.await.expect("reading certificates does not panic")?, self.clock.clone());
-        let issued = self.issue(authority, store, &caller, host).await;
+        let prover = Prover { shop: &self.shop, sharing, clock: &self.clock };
+        let issued = issue((authority, store, &caller), host, prover).await;
         *told = caller.told().filter(|_| issued.is_err());
         let text = issued?;
         let now = self.now();
@@ -194,44 +261,11 @@ impl Keeper {
         if !is_for(&pair, &host.name) {
             return Err(Failure::OtherHost(pair.label()));
         }
-        let (store, name) = (store.clone(), host.name.clone());
-        let kept = tokio::task::spawn_blocking(move || store.keep_pair(&name, &text));
-        if let Err(error) = kept.await.expect("writing a file does not panic") {
-            // It is used all the same; the next start has to obtain one.
-            tracing::error!("the certificate for {} cannot be kept in acme.cache: {error}", host.name);
+        if let Some(sharing) = sharing {
+            sharing.give(&host.name, &text, pair.facts.not_after - now, false).await;
         }
+        keep(store, &host.name, text).await;
         Ok(pair)
-    }
-
-    /// Key and chain. Where the host could not be proven in one way, by the other; the next attempt begins with what has not
-    /// failed first.
-    async fn issue(
-        &self,
-        authority: &AcmeAuthority,
-        store: &Store,
-        caller: &Caller,
-        host: &mut Host,
-    ) -> Result<String, Failure> {
-        let mut by = account(authority, caller, store).await?;
-        let mut issued = obtain(&by, &host.name, host.way, &self.shop).await;
-        if let Err(Failure::Authority(error)) = &issued
-            && is_problem(error, "accountDoesNotExist")
-        {
-            let forgetful = store.clone();
-            let forgotten = tokio::task::spawn_blocking(move || forgetful.forget_account());
-            forgotten.await.expect("moving a file does not panic");
-            by = account(authority, caller, store).await?;
-            issued = obtain(&by, &host.name, host.way, &self.shop).await;
-        }
-        if let Err(failure) = &issued
-            && failure.is_of_the_way()
-        {
-            tracing::warn!("{}: {}; now by {}", host.name, in_one_line(failure), host.way.other().token());
-            issued = obtain(&by, &host.name, host.way.other(), &self.shop).await;
-        }
-        let (text, way) = issued.inspect_err(|_| host.way = host.way.other())?;
-        host.way = way;
-        Ok(text)
     }
 
     fn now(&self) -> i64 {
@@ -239,43 +273,33 @@ impl Keeper {
     }
 }
 
-impl Work {
-    /// The host that has waited longest.
-    fn due(&self, now: i64) -> Option<usize> {
-        let due = self.hosts.iter().enumerate().filter(|(_, host)| host.due <= now);
-        due.min_by_key(|(_, host)| host.due).map(|(at, _)| at)
+/// Key and chain. Where the host could not be proven in one way, by the other; the next attempt begins with what has not
+/// failed first.
+async fn issue(
+    (authority, store, caller): (&AcmeAuthority, &Store, &Caller),
+    host: &mut Host,
+    prover: Prover<'_>,
+) -> Result<String, Failure> {
+    let mut by = account(authority, caller, store).await?;
+    let mut issued = obtain(&by, &host.name, host.way, prover).await;
+    if let Err(Failure::Authority(error)) = &issued
+        && is_problem(error, "accountDoesNotExist")
+    {
+        let forgetful = store.clone();
+        let forgotten = tokio::task::spawn_blocking(move || forgetful.forget_account());
+        forgotten.await.expect("moving a file does not panic");
+        by = account(authority, caller, store).await?;
+        issued = obtain(&by, &host.name, host.way, prover).await;
     }
-
-    fn hurry(&mut self, now: i64) {
-        for host in self.hosts.iter_mut().filter(|host| host.failures > 0) {
-            host.due = host.due.min(now.max(host.barred));
-        }
+    if let Err(failure) = &issued
+        && failure.is_of_the_way()
+    {
+        tracing::warn!("{}: {}; now by {}", host.name, in_one_line(failure), host.way.other().token());
+        issued = obtain(&by, &host.name, host.way.other(), prover).await;
     }
-}
-
-impl Host {
-    fn new(name: &str, pair: Option<Arc<Pair>>, now: i64) -> Self {
-        let due =
-            pair.as_ref().map_or(now, |pair| renewal(pair.facts.not_before, pair.facts.not_after, fastrand::f64()));
-        Self { name: name.to_owned(), pair, due, barred: 0, failures: 0, way: Way::Tls }
-    }
-
-    /// Takes down that an attempt has failed, and says so.
-    fn fail(&mut self, failure: &Failure, told: Option<Duration>, now: i64) {
-        self.failures = self.failures.saturating_add(1);
-        let setback =
-            Setback { count: self.failures, is_silence: failure.is_silence(), is_limit: failure.is_limit(), told };
-        let (wait, owed) = pause(setback, fastrand::f64());
-        let after = |wait: Duration| now.saturating_add(i64::try_from(wait.as_secs()).unwrap_or(i64::MAX));
-        (self.due, self.barred) = (after(wait), after(owed));
-        let in_use = match &self.pair {
-            Some(pair) => format!("the one in use ends {}", date(pair.facts.not_after)),
-            None => "there is none".to_owned(),
-        };
-        let (name, error) = (&self.name, in_one_line(failure));
-        let wait = Duration::from_secs(wait.as_secs());
-        tracing::error!("no certificate for {name} was obtained ({in_use}): {error}; the next attempt is in {wait:?}");
-    }
+    let (text, way) = issued.inspect_err(|_| host.way = host.way.other())?;
+    host.way = way;
+    Ok(text)
 }
 
 async fn read(store: &Store, name: &str, now: i64) -> Option<Pair> {
@@ -284,7 +308,11 @@ async fn read(store: &Store, name: &str, now: i64) -> Option<Pair> {
     read.await.expect("reading a file does not panic").map(|(pair, _)| pair)
 }
 
-fn date(seconds: i64) -> String {
-    let at = UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs());
-    httpdate::fmt_http_date(at)
+/// Without it the certificate is used all the same; the next start has to obtain one.
+async fn keep(store: &Store, name: &str, text: String) {
+    let (store, file) = (store.clone(), name.to_owned());
+    let kept = tokio::task::spawn_blocking(move || store.keep_pair(&file, &text));
+    if let Err(error) = kept.await.expect("writing a file does not panic") {
+        tracing::error!("the certificate for {name} cannot be kept in acme.cache: {error}");
+    }
 }

@@ -3,7 +3,8 @@
 //! One task, the [`keeper`], goes through the hosts and lets one after the other have what it needs: `order` has the
 //! authority see that the host is ours and issue a certificate; `account` says as whom; `authority` carries what is said;
 //! `proof` shows the authority what it looks for, by TLS (RFC 8737) or by HTTP (the [`tokens`]); `store` keeps what was
-//! obtained in a folder; `schedule` says when it is time again. Nothing of it runs where clients are served: those see
+//! obtained in a folder; `schedule` says when it is time again; nodes that have a secret in
+//! common do it together, by [`sharing`]. Nothing of it runs where clients are served: those see
 //! two tables, empty but for the seconds in which an authority looks.
 
 mod account;
@@ -14,5 +15,8 @@ mod metrics;
 mod order;
 mod proof;
 mod schedule;
+mod sealed;
+pub mod sharing;
 mod store;
 pub mod tokens;
+mod work;

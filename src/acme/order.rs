@@ -7,7 +7,7 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 
 use super::account::insist;
 use super::failure::{Failure, in_words};
-use super::proof::{Proof, Shop, Shown, Way};
+use super::proof::{Proof, Prover, Shown, Way};
 
 /// How an order is looked after until the authority is done with it. Looking takes some seconds, issuing too.
 const PATIENCE: RetryPolicy =
@@ -19,23 +19,28 @@ const PATIENCE: RetryPolicy =
 /// # Errors
 ///
 /// The authority does not issue one.
-pub(super) async fn obtain(account: &Account, host: &str, way: Way, shop: &Shop) -> Result<(String, Way), Failure> {
+pub(super) async fn obtain(
+    account: &Account,
+    host: &str,
+    way: Way,
+    prover: Prover<'_>,
+) -> Result<(String, Way), Failure> {
     let identifiers = [Identifier::Dns(host.to_owned())];
     let mut order = insist!(account.new_order(&NewOrder::new(&identifiers)).await)?;
     let mut way = way;
     if order.state().status == OrderStatus::Pending {
-        let proven = prove(&mut order, host, way, shop).await?;
-        way = proven.by;
+        let on_show = prove(&mut order, host, way, prover).await?;
+        way = on_show.by;
         let status = insist!(order.poll_ready(&PATIENCE).await);
         // Shown for no longer than it is looked for.
-        drop(proven.shown);
+        prover.end(on_show.shown).await;
         if !matches!(status, Ok(OrderStatus::Ready)) {
             let said = complaint(&mut order).await;
             return Err(match (status, said) {
                 (Err(error), None) => error.into(),
                 (_, said) => {
                     let said = said.unwrap_or_else(|| "it does not say why".to_owned());
-                    Failure::Unproven { by: way.token(), said, has_other: proven.has_other }
+                    Failure::Unproven { by: way.token(), said, has_other: on_show.has_other }
                 }
             });
         }
@@ -51,7 +56,7 @@ pub(super) async fn obtain(account: &Account, host: &str, way: Way, shop: &Shop)
 }
 
 /// What the authority was told to look for.
-struct Proven {
+struct OnShow {
     shown: Shown,
     by: Way,
     /// Whether it would have looked in the other way, too.
@@ -59,13 +64,13 @@ struct Proven {
 }
 
 /// Shows the authority what it looks for, and tells it so.
-async fn prove(order: &mut Order, host: &str, way: Way, shop: &Shop) -> Result<Proven, Failure> {
-    let mut proven = None;
+async fn prove(order: &mut Order, host: &str, way: Way, prover: Prover<'_>) -> Result<OnShow, Failure> {
+    let mut on_show = None;
     let mut refused = None;
     insist!(
         async {
             // Before it is shown anew: its end would be that of the new one, too.
-            drop(proven.take());
+            drop(on_show.take());
             let mut authorizations = order.authorizations();
             while let Some(authorization) = authorizations.next().await {
                 let mut authorization = authorization?;
@@ -80,8 +85,8 @@ async fn prove(order: &mut Order, host: &str, way: Way, shop: &Shop) -> Result<P
                     token: challenge.token.clone(),
                     key_authorization: challenge.key_authorization().as_str().to_owned(),
                 };
-                match shop.show(&proof) {
-                    Ok(shown) => proven = Some(Proven { shown, by, has_other }),
+                match prover.show(&proof).await {
+                    Ok(shown) => on_show = Some(OnShow { shown, by, has_other }),
                     Err(error) => {
                         refused = Some(error);
                         return Ok(());
@@ -95,7 +100,7 @@ async fn prove(order: &mut Order, host: &str, way: Way, shop: &Shop) -> Result<P
     )?;
     match refused {
         Some(error) => Err(error.into()),
-        None => proven.ok_or(Failure::NothingOffered),
+        None => on_show.ok_or(Failure::NothingOffered),
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use instant_acme::ChallengeType;
 
+use super::sharing::Sharing;
 use super::tokens::Tokens;
+use crate::clock::Clock;
 use crate::tls::challenge::ChallengeError;
 use crate::tls::serving::Serving;
 
@@ -75,6 +77,37 @@ impl Shop {
         self.serving.challenges().begin(&proof.host, hash.as_ref())?;
         self.tokens.begin(&proof.host, &proof.token, &proof.key_authorization);
         Ok(Shown { shop: self.clone(), host: proof.host.clone() })
+    }
+}
+
+/// Shows proofs here, and has other nodes show them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prover<'p> {
+    pub(super) shop: &'p Shop,
+    pub(super) sharing: Option<&'p Sharing>,
+    pub(super) clock: &'p Clock,
+}
+
+impl Prover<'_> {
+    /// Shows it until [`Prover::end`], or for a while if that is never told.
+    ///
+    /// # Errors
+    ///
+    /// There is no certificate to show it by.
+    pub(super) async fn show(self, proof: &Proof) -> Result<Shown, ChallengeError> {
+        let shown = self.shop.show(proof)?;
+        if let Some(sharing) = self.sharing {
+            let now = self.clock.now().as_millis() / 1000;
+            sharing.spread(proof, i64::try_from(now).unwrap_or(i64::MAX)).await;
+        }
+        Ok(shown)
+    }
+
+    pub(super) async fn end(self, shown: Shown) {
+        drop(shown);
+        if let Some(sharing) = self.sharing {
+            sharing.withdraw().await;
+        }
     }
 }
 

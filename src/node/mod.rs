@@ -190,6 +190,9 @@ impl Node {
             }
             None => (None, Arc::new(Ledger::new())),
         };
+        if let (Some(secure), Some(others)) = (&secure, &others) {
+            secure.join(others.authorities.clone());
+        }
         let sweep = Sweep::register(Arc::clone(&ledger), Arc::clone(&memory), registry);
         tasks.spawn(sweep.run(origins.stop.clone()));
         let mut purger = Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), name);

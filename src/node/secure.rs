@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::ends::{Ends, Reminder};
 use crate::accept::secure::Secured;
 use crate::acme::keeper::Keeper;
+use crate::acme::sharing::Others;
 use crate::acme::tokens::Tokens;
 use crate::clock::Clock;
 use crate::config::settings::{Settings, Tls};
@@ -87,9 +88,14 @@ impl Secure {
         }
     }
 
+    /// Obtains certificates together with other nodes, from here on.
+    pub(super) fn join(&self, others: Others) {
+        self.keeper.join(others);
+    }
+
     /// Obtains certificates, until `stop`.
     pub(super) async fn obtain(self: Arc<Self>, settings: Arc<ArcSwap<Settings>>, stop: CancellationToken) {
-        self.keeper.run(settings, stop).await;
+        tokio::join!(self.keeper.run(&settings, &stop), self.keeper.lend(&settings, &stop));
     }
 
     /// Has certificates that could not be obtained be tried again at once.

@@ -67,9 +67,8 @@ impl Choice {
         });
         let named = named.and_then(|named| named.iter().find(can_sign).or(named.first()));
         let for_others = match name {
-            Some(_) => &self.own,
             None if self.own.is_empty() => &self.obtained,
-            None => &self.own,
+            _ => &self.own,
         };
         let found = named.or_else(|| for_others.iter().find(can_sign)).or(for_others.first());
         found.cloned()

@@ -10,6 +10,7 @@ use crate::support::edge::{Edge, Setup, before};
 use crate::support::eventually;
 use crate::support::origin::{Origin, ok};
 use crate::support::pebble::{authority, folder_in};
+use crate::support::redis::Redis;
 use crate::support::tls::{Authority, Session, Tls, asked};
 
 const ISSUED: &str = "larder_acme_orders_total{result=\"issued\"";
@@ -80,7 +81,7 @@ fn assert_private(cache: &Path) {
     let mut names = Vec::new();
     for file in fs::read_dir(folder).expect("it is a folder") {
         let path = file.expect("it can be read").path();
-        assert_eq!(mode(&path), 0o600, "{path:?}");
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
         names.push(path.file_name().expect("a name").to_string_lossy().into_owned());
     }
     names.sort();
@@ -264,6 +265,52 @@ async fn hosts_come_and_go_with_the_file_and_the_operators_own_pair_is_shown_fir
     edge.rewrite(&setup(&["b.example"]).text());
     eventually("a host that is gone", async || shown(&edge, &client, "a.example").await.is_err().then_some(())).await;
     assert!(shown(&edge, &client, "b.example").await.is_ok(), "the others stay");
+}
+
+#[tokio::test]
+async fn nodes_obtain_together_what_one_of_them_orders() {
+    const SECRET: &str = "of these nodes alone, and of nobody else";
+    let redis = Redis::start();
+    // The authority looks at the first one alone; who orders is settled by chance, but for the first host.
+    let pebble = authority().start().await;
+    let caches = [(); 3].map(|()| tempfile::tempdir().expect("there is room"));
+    let table = |hosts: &[&str], at: usize, secret: &str| {
+        format!("{}secret = {secret:?}\n[redis]\nurl = {:?}\n", pebble.table(hosts, caches[at].path(), ""), redis.url())
+    };
+    let elsewhere = |text: String| {
+        let listen = text.find("listen = [\"").expect("it is there");
+        let end = listen + text[listen..].find('\n').expect("a line");
+        format!("{}listen = [\"127.0.0.1:0\"]{}", &text[..listen], &text[end..])
+    };
+    let hosts = ["a.example"];
+    let looked_at = pebble.edge_of(nobody(), &table(&[], 0, SECRET).replace("hosts = []", "hosts = [\"z.example\"]"));
+    let first = looked_at.start().await;
+    first.says(&obtained("z.example")).await;
+    // Now the second one orders: it is not where the authority looks, and the first has to answer.
+    let second = nobody().table(&elsewhere(table(&hosts, 1, SECRET))).start().await;
+    let is_shown = async || (redis.cli(&["EXISTS", "{larder:acme}:proof"]) == "1").then_some(());
+    eventually("something to be shown", is_shown).await;
+    first.rewrite(&pebble.edge_of(nobody(), &table(&["z.example", "a.example"], 0, SECRET)).text());
+    let client = pebble.client().await;
+    let [one, two] = [&first, &second].map(|edge| {
+        let client = client.clone();
+        async move { eventually("a certificate", async || shown(edge, &client, "a.example").await.ok()).await }
+    });
+    let (one, two) = tokio::join!(one, two);
+    assert_eq!(one, two, "both show the one that was issued");
+    let orders = (first.metric(ISSUED).await, second.metric(ISSUED).await);
+    assert!((0.9..1.1).contains(&orders.0) && (0.9..1.1).contains(&orders.1), "one for each host: {orders:?}");
+    let stored = redis.cli(&["KEYS", "*pair:*"]);
+    for host in ["a.example", "z.example"] {
+        assert!(stored.contains(host), "{stored}");
+        let sealed = redis.cli(&["GET", &format!("{{larder:acme}}:pair:{host}")]);
+        assert!(!sealed.contains("PRIVATE KEY") && !sealed.contains("CERTIFICATE"), "{sealed}");
+    }
+    // Without the secret, what Redis has is of no use; and what Redis makes up is not believed.
+    redis.cli(&["SET", "{larder:acme}:pair:z.example", "-----BEGIN PRIVATE KEY-----"]);
+    let third = nobody().table(&elsewhere(table(&["z.example"], 2, SECRET))).start().await;
+    third.says("was not sealed by acme.secret").await;
+    assert!(!third.stderr().contains(SECRET) && !first.stderr().contains(SECRET));
 }
 
 #[tokio::test]

@@ -163,17 +163,23 @@ impl Pebble {
     /// The table of an edge that has certificates for these hosts, kept in `cache`, and more lines of `[server.tls]`.
     pub(crate) fn table(&self, hosts: &[&str], cache: &Path, more: &str) -> String {
         format!(
-            "[server.tls]\nlisten = [\"{}\"]\n{more}\n[server.tls.acme]\ndirectory = \"https://{}/dir\"\nca_file = {:?}\n\
-             hosts = {hosts:?}\ncache = {cache:?}\nemail = \"ops@example.com\"\n",
+            "[server.tls]\nlisten = [\"{}\"]\n{more}\n[server.tls.acme]\ndirectory = \"https://{}/dir\"\nca_file = \"{}\"\n\
+             hosts = {hosts:?}\ncache = \"{}\"\nemail = \"ops@example.com\"\n",
             self.secure.address(),
             self.api.address(),
-            self.own.path("ca.pem"),
+            self.own.path("ca.pem").display(),
+            cache.display(),
         )
     }
 
     /// An edge with that table, where this authority looks.
     pub(crate) fn edge(&self, setup: Setup, hosts: &[&str], cache: &Path) -> Setup {
-        setup.listen(self.plain.address()).table(&self.table(hosts, cache, ""))
+        self.edge_of(setup, &self.table(hosts, cache, ""))
+    }
+
+    /// An edge with this table, where this authority looks.
+    pub(crate) fn edge_of(&self, setup: Setup, table: &str) -> Setup {
+        setup.listen(self.plain.address()).table(table)
     }
 
     /// A client that believes what it issues.
