@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+const DAY: i64 = 24 * 60 * 60;
+
 /// The first pause after a failure, and what each further one makes of it.
 const FIRST: Duration = Duration::from_mins(1);
 const FACTOR: u32 = 4;
@@ -24,6 +26,12 @@ pub(super) fn renewal(not_before: i64, not_after: i64, jitter: f64) -> i64 {
     let lifetime = not_after.saturating_sub(not_before).max(0);
     let spread = Duration::from_secs(lifetime.unsigned_abs() / 30).mul_f64(jitter);
     not_after - lifetime / 3 - i64::try_from(spread.as_secs()).unwrap_or(0)
+}
+
+/// Before when a certificate that was issued just now is not renewed: where this machine's clock is wrong, or the
+/// authority's, every one of them looks as if it were time, and ordering would never end.
+pub(super) fn earliest(not_after: i64, now: i64) -> i64 {
+    now.saturating_add(not_after.saturating_sub(now).clamp(0, 3 * DAY) / 3)
 }
 
 /// What an attempt came to, as far as the next one goes.
@@ -57,7 +65,18 @@ pub(super) fn pause(setback: Setback, jitter: f64) -> (Duration, Duration) {
 mod tests {
     use super::*;
 
-    const DAY: i64 = 24 * 60 * 60;
+    #[test]
+    fn what_was_issued_just_now_is_left_alone_for_a_while() {
+        let cases = [
+            (90 * DAY, 0, DAY, "three months"),
+            (90 * DAY, 80 * DAY, 81 * DAY, "a clock that is months ahead"),
+            (30, 0, 10, "half a minute"),
+            (10, 20, 20, "over"),
+        ];
+        for (not_after, now, want, why) in cases {
+            assert_eq!(earliest(not_after, now), want, "{why}");
+        }
+    }
 
     #[test]
     fn a_certificate_is_renewed_when_a_third_of_it_is_left() {

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::failure::Failure;
 use super::proof::Way;
-use super::schedule::{Setback, pause, renewal};
+use super::schedule::{Setback, earliest, pause, renewal};
 use super::sharing::Sharing;
 use super::store::Store;
 use crate::config::settings::AcmeAuthority;
@@ -85,7 +85,9 @@ impl Host {
 
     /// Takes the certificate that was issued for it.
     pub(super) fn renew(&mut self, pair: Pair, now: i64) {
-        *self = Self { way: self.way, ..Self::new(&self.name, Some(Arc::new(pair)), now) };
+        let earliest = earliest(pair.facts.not_after, now);
+        let fresh = Self::new(&self.name, Some(Arc::new(pair)), now);
+        *self = Self { way: self.way, due: fresh.due.max(earliest), ..fresh };
     }
 
     /// Takes another certificate, if it lasts longer, and need not be renewed itself; whether it did.

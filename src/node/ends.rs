@@ -57,18 +57,101 @@ impl Reminder {
         }
         self.looked = Some(now);
         let (own, obtained) = serving.pairs();
-        let own = own.iter().map(|pair| (pair, SOON));
-        let obtained = obtained.iter().map(|pair| (pair, overdue(pair)));
-        for (pair, soon) in own.chain(obtained) {
-            let left = pair.facts.not_after - now;
-            if left < soon {
-                let (label, days) = (pair.label(), left.max(0) / DAY);
-                tracing::warn!("the certificate for {label} ends in {days} days, and was not renewed yet");
-            }
+        for pair in ending(&own, &obtained, now) {
+            let (label, days) = (pair.label(), (pair.facts.not_after - now).max(0) / DAY);
+            tracing::warn!("the certificate for {label} ends in {days} days, and was not renewed yet");
         }
     }
 }
 
-fn overdue(pair: &Pair) -> i64 {
-    SOON.min((pair.facts.not_after - pair.facts.not_before) / OVERDUE)
+/// Those that end soon, of the operator's own and of the others.
+fn ending<'p>(own: &'p [Arc<Pair>], obtained: &'p [Arc<Pair>], now: i64) -> impl Iterator<Item = &'p Arc<Pair>> {
+    let overdue = |pair: &Pair| SOON.min((pair.facts.not_after - pair.facts.not_before) / OVERDUE);
+    let own = own.iter().map(|pair| (pair, SOON));
+    let obtained = obtained.iter().map(move |pair| (pair, overdue(pair)));
+    own.chain(obtained).filter(move |(pair, soon)| pair.facts.not_after - now < *soon).map(|(pair, _)| pair)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use prometheus_client::registry::Registry;
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::tls::pair::Files;
+    use crate::tls::serving::Wanted;
+
+    /// 2027-01-15.
+    const NOW: i64 = 1_800_000_000;
+
+    /// A pair for `name` that began and ends so many days from now.
+    fn text(name: &str, from: i64, until: i64) -> String {
+        let at = |days: i64| {
+            let seconds = std::time::Duration::from_secs((NOW + days * DAY).unsigned_abs());
+            rcgen::date_time_ymd(1970, 1, 1) + seconds
+        };
+        let mut parameters = CertificateParams::new([name.to_owned()]).unwrap();
+        (parameters.not_before, parameters.not_after) = (at(from), at(until));
+        let key = KeyPair::generate().unwrap();
+        key.serialize_pem() + &parameters.self_signed(&key).unwrap().pem()
+    }
+
+    fn pair(name: &str, from: i64, until: i64) -> Arc<Pair> {
+        Arc::new(Pair::parse(text(name, from, until).as_bytes(), Path::new("x"), NOW).expect("a pair"))
+    }
+
+    #[test]
+    fn who_has_two_weeks_left_is_told_and_who_renews_itself_a_sixth() {
+        let cases = [
+            (false, -300, 15, false, "a file that has time"),
+            (false, -300, 13, true, "a file that has not"),
+            (false, -1, 6, true, "a file that never had"),
+            (true, -75, 15, false, "three months, nearly over"),
+            (true, -77, 13, true, "three months, and should have been renewed weeks ago"),
+            (true, -4, 3, false, "a week, about to be renewed"),
+            (true, -6, 1, true, "a week, and should have been renewed"),
+        ];
+        for (is_obtained, from, until, want, why) in cases {
+            let pairs = [pair("a.example", from, until)];
+            let (own, obtained) = if is_obtained { (&[][..], &pairs[..]) } else { (&pairs[..], &[][..]) };
+            assert_eq!(ending(own, obtained, NOW).count() == 1, want, "{why}");
+        }
+    }
+
+    #[test]
+    fn it_is_said_once_a_day() {
+        let serving = Serving::start(&Wanted { certificates: Vec::new(), clients: None }, NOW).expect("none is needed");
+        let mut reminder = Reminder::default();
+        let cases = [
+            (NOW, NOW, "at first"),
+            (NOW + DAY - 1, NOW, "not again"),
+            (NOW + DAY, NOW + DAY, "the next day"),
+            (NOW, NOW, "a clock that was set back"),
+        ];
+        for (now, want, why) in cases {
+            reminder.remind(&serving, now);
+            assert_eq!(reminder.looked, Some(want), "{why}");
+        }
+    }
+
+    #[test]
+    fn the_first_end_is_told_of_each_list_of_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.pem");
+        std::fs::write(&path, text("a.example", -1, 30)).unwrap();
+        let wanted = Wanted { certificates: vec![Files::of(&path, &path)], clients: None };
+        let serving = Arc::new(Serving::start(&wanted, NOW).expect("a pair"));
+        serving.show(vec![pair("a.example", -1, 20), pair("b.example", -1, 40)]);
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Ends(serving)));
+        let mut page = String::new();
+        prometheus_client::encoding::text::encode(&mut page, &registry).expect("a page");
+        for (names, days) in [("a.example", 20), ("b.example", 40)] {
+            let line = format!("larder_tls_certificate_not_after_seconds{{names=\"{names}\"}} {}\n", NOW + days * DAY);
+            assert_eq!(page.matches(&line).count(), 1, "{page}");
+        }
+        assert_eq!(page.matches("names=").count(), 2, "{page}");
+    }
 }
