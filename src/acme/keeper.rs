@@ -174,12 +174,12 @@ impl Keeper {
     /// Does what is to be done for one host.
     async fn attend(&self, work: &mut Work, at: usize) {
         if self.found(work, at).await {
-            return self.show(work);
+            return;
         }
         let Some(turn) = self.turn(work, at).await else { return };
         // Who had the turn before may have had the certificate issued.
         if turn.is_some() && self.found(work, at).await {
-            return self.show(work);
+            return;
         }
         let Work { authority, store, sharing, hosts } = work;
         let host = &mut hosts[at];
@@ -209,7 +209,9 @@ impl Keeper {
         if let Some(pair) = read(&work.store, &host.name, now).await
             && host.take(pair, now)
         {
-            tracing::info!("the certificate for {} was found renewed in acme.cache", host.name);
+            let name = host.name.clone();
+            self.show(work);
+            tracing::info!("the certificate for {name} was found in acme.cache");
             return true;
         }
         let Some(sharing) = &work.sharing else { return false };
@@ -217,8 +219,10 @@ impl Keeper {
         let given = Pair::parse(text.as_bytes(), "Redis".as_ref(), now).ok().filter(|pair| is_for(pair, &host.name));
         let is_better = given.is_some_and(|pair| host.take(pair, now));
         if is_better {
-            tracing::info!("the certificate for {} was taken over from another node", host.name);
-            keep(&work.store, &host.name, text).await;
+            let name = host.name.clone();
+            self.show(work);
+            tracing::info!("the certificate for {name} was taken over from another node");
+            keep(&work.store, &name, text).await;
         }
         is_better
     }

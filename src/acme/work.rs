@@ -131,3 +131,77 @@ pub(super) fn date(seconds: i64) -> String {
     let at = UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs());
     httpdate::fmt_http_date(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::config::settings::AcmeAuthority;
+
+    const NOW: i64 = 1_800_000_000;
+    const DAY: i64 = 24 * 60 * 60;
+
+    /// A pair that began and ends so many days from now.
+    fn pair(from: i64, until: i64) -> Pair {
+        let at = |days: i64| {
+            let seconds = Duration::from_secs((NOW + days * DAY).unsigned_abs());
+            rcgen::date_time_ymd(1970, 1, 1) + seconds
+        };
+        let mut parameters = CertificateParams::new(["a.example".to_owned()]).unwrap();
+        (parameters.not_before, parameters.not_after) = (at(from), at(until));
+        let key = KeyPair::generate().unwrap();
+        let text = key.serialize_pem() + &parameters.self_signed(&key).unwrap().pem();
+        Pair::parse(text.as_bytes(), "x".as_ref(), NOW).expect("a pair")
+    }
+
+    fn host(pair: Option<Pair>) -> Host {
+        Host::new("a.example", pair.map(Arc::new), NOW)
+    }
+
+    #[test]
+    fn the_host_that_has_waited_longest_comes_first_and_an_operator_can_hurry_but_not_against_the_authority() {
+        let authority = AcmeAuthority {
+            directory: "https://ca.example/dir".to_owned(),
+            email: None,
+            cache: "cache".into(),
+            ca_file: None,
+            secret: None,
+        };
+        let store = Store::of(&authority.cache, &authority.directory);
+        let hosts = vec![host(Some(pair(-1, 89))), host(None), host(None)];
+        let mut work = Work { authority, store, sharing: None, hosts };
+        work.hosts[2].due = NOW - 1;
+        assert_eq!(work.due(NOW), Some(2), "before what is due only now");
+        work.hosts[2].fail(&Failure::NothingOffered, None, NOW);
+        assert_eq!(work.due(NOW), Some(1));
+        work.hosts[1].fail(&Failure::NothingOffered, Some(Duration::from_hours(2)), NOW);
+        assert_eq!(work.due(NOW), None);
+        work.hurry(NOW);
+        assert_eq!(work.due(NOW), Some(2), "what has failed");
+        work.hosts[2].renew(pair(0, 90), NOW);
+        assert_eq!(work.due(NOW), None, "what the authority wants to wait, waits");
+        assert_eq!(work.due(NOW + 7200), Some(1), "and no longer");
+        assert_eq!(work.due(NOW + 61 * DAY), Some(1));
+    }
+
+    #[test]
+    fn another_certificate_is_taken_if_it_is_better() {
+        let cases = [
+            (None, pair(0, 90), true, "better than none"),
+            (None, pair(-80, 10), false, "to be renewed itself"),
+            (Some(pair(-70, 20)), pair(0, 90), true, "one that lasts longer"),
+            (Some(pair(0, 90)), pair(-1, 89), false, "an older one, as somebody may put it back"),
+        ];
+        for (own, other, want, why) in cases {
+            let mut host = host(own);
+            host.way = Way::Http;
+            let end = other.facts.not_after;
+            assert_eq!(host.take(other, NOW), want, "{why}");
+            assert_eq!(host.pair.is_some_and(|pair| pair.facts.not_after == end), want, "{why}");
+            assert_eq!(host.way, Way::Http, "{why}");
+        }
+        assert!(!host(None).may_wait(NOW) && !host(Some(pair(-80, 10))).may_wait(NOW), "it is high time");
+        assert!(host(Some(pair(-60, 30))).may_wait(NOW), "there is time");
+    }
+}

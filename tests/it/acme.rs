@@ -182,11 +182,34 @@ async fn while_the_authority_is_down_everything_else_is_served() {
     let anybody = Tls::believing_everybody();
     assert!(shown(&edge, &anybody, "a.example").await.is_err(), "there is no certificate to show");
     assert!(edge.metric(FAILED).await > 0.9);
+    // Another process with the same folder, at which no authority looks.
+    let free = |listen: &str| listen.rsplit_once(':').map_or(String::new(), |(host, _)| format!("{host}:0"));
+    let table = pebble.table(&["a.example"], cache.path(), "");
+    let listen = table.split('"').nth(1).expect("an address");
+    let other = nobody().table(&table.replacen(listen, &free(listen), 1)).start().await;
+    other.says("no certificate for a.example").await;
     pebble.start().await;
     edge.signal("HUP");
     edge.says(&obtained("a.example")).await;
     let client = pebble.client().await;
-    assert!(shown(&edge, &client, "a.example").await.is_ok());
+    let first = shown(&edge, &client, "a.example").await.expect("there is one now");
+    other.signal("HUP");
+    other.says("was found in acme.cache").await;
+    assert_eq!(shown(&other, &client, "a.example").await.expect("the same"), first);
+    assert!(other.metric(ISSUED).await < 0.1, "it has not asked for another");
+}
+
+#[tokio::test]
+async fn an_authority_that_wants_to_be_left_alone_is() {
+    let pebble = authority().prepare().await;
+    let busy = pebble.busy("Retry-After: 7200\r\n").await;
+    let cache = tempfile::tempdir().expect("there is room");
+    let table = pebble.table(&["a.example"], cache.path(), "");
+    let edge = nobody().table(&table).start().await;
+    let line = edge.says("no certificate for a.example").await;
+    assert!(line.contains("too many accounts (urn:ietf:params:acme:error:rateLimited)"), "{line}");
+    assert!(line.contains("the next attempt is in 7200s"), "{line}");
+    drop(busy);
 }
 
 #[tokio::test]

@@ -9,8 +9,11 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use socket2::{Domain, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio_util::task::AbortOnDropHandle;
+
+use larder::accept::listener::bind;
 
 use super::edge::Setup;
 use super::tls::{Authority, Session, Tls};
@@ -150,6 +153,34 @@ impl Pebble {
         eventually("an authority that answers", async || tokio::net::TcpStream::connect(address).await.ok()).await;
         let address = self.api.address();
         eventually("an authority that answers", async || tokio::net::TcpStream::connect(address).await.ok()).await;
+    }
+
+    /// Listens in its place, and lets nobody have an account: says so with these fields.
+    pub(crate) async fn busy(&self, fields: &str) -> AbortOnDropHandle<()> {
+        let address = self.api.address();
+        let listener = bind(address).expect("the port is kept for it");
+        let acceptor = self.own.acceptor("api");
+        let told = format!(
+            "HTTP/1.1 429 Too Many Requests\r\n{fields}Content-Type: application/problem+json\r\nContent-Length: 82\r\n\r\n\
+             {:82}",
+            r#"{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many accounts"}"#
+        );
+        let directory = ["newNonce", "newAccount", "newOrder"].map(|it| format!("\"{it}\":\"https://{address}/{it}\""));
+        let directory = format!("{{{}}}", directory.join(","));
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mut stream = acceptor.accept(stream).await.expect("it is believed");
+                let mut head = vec![0; 4096];
+                let length = stream.read(&mut head).await.expect("a request");
+                let answer = match &head[..length.min(5)] {
+                    b"POST " => told.clone(),
+                    b"HEAD " => "HTTP/1.1 200 OK\r\nReplay-Nonce: n\r\nContent-Length: 0\r\n\r\n".to_owned(),
+                    _ => format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{directory}", directory.len()),
+                };
+                stream.write_all(answer.as_bytes()).await.expect("it reads");
+                stream.shutdown().await.expect("it reads");
+            }
+        }))
     }
 
     /// Kills it.

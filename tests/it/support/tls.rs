@@ -9,13 +9,13 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, HandshakeKind, ProtocolVersion, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, SignatureScheme,
     SupportedProtocolVersion,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::edge::{Edge, Setup};
 use super::reply::Reply;
@@ -105,6 +105,18 @@ impl Authority {
     pub(crate) async fn edge(&self, setup: Setup) -> Edge {
         self.put("a", &["a.example"]);
         setup.table(&self.table(&["a"])).start().await
+    }
+
+    /// Accepts connections by a pair that was put.
+    pub(crate) fn acceptor(&self, name: &str) -> TlsAcceptor {
+        use rustls::pki_types::pem::PemObject;
+        let chain = CertificateDer::pem_file_iter(self.path(&format!("{name}.pem"))).expect("it was put");
+        let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).expect("it was put");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.expect("versions that there are").with_no_client_auth();
+        let chain = chain.collect::<Result<_, _>>().expect("PEM");
+        TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).expect("they fit")))
     }
 
     /// A client that believes this authority.
