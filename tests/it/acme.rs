@@ -202,7 +202,7 @@ async fn while_the_authority_is_down_everything_else_is_served() {
 #[tokio::test]
 async fn an_authority_that_wants_to_be_left_alone_is() {
     let pebble = authority().prepare().await;
-    let busy = pebble.busy("Retry-After: 7200\r\n").await;
+    let busy = pebble.busy("Retry-After: 7200\r\n");
     let cache = tempfile::tempdir().expect("there is room");
     let table = pebble.table(&["a.example"], cache.path(), "");
     let edge = nobody().table(&table).start().await;

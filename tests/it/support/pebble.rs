@@ -156,7 +156,7 @@ impl Pebble {
     }
 
     /// Listens in its place, and lets nobody have an account: says so with these fields.
-    pub(crate) async fn busy(&self, fields: &str) -> AbortOnDropHandle<()> {
+    pub(crate) fn busy(&self, fields: &str) -> AbortOnDropHandle<()> {
         let address = self.api.address();
         let listener = bind(address).expect("the port is kept for it");
         let acceptor = self.own.acceptor("api");
