@@ -7,6 +7,7 @@ use std::time::Duration;
 use instant_acme::{Error, Problem};
 
 use crate::tls::challenge::ChallengeError;
+use crate::tls::in_one_line;
 use crate::tls::outgoing::TrustError;
 use crate::tls::pair::PairError;
 
@@ -16,9 +17,10 @@ const MOST_LETTERS: usize = 600;
 /// Why an attempt came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The authority refused, or could not be reached.
+    /// The authority refused, or could not be reached. Its text is told here and not as a cause: it is somebody else's, and
+    /// has to be cleaned.
     #[error("{}", said(.0))]
-    Authority(#[from] Error),
+    Authority(Error),
     /// The authority looked, and did not find what it looked for.
     #[error("the authority did not find the host to be ours (by {by}): {said}")]
     Unproven {
@@ -55,6 +57,12 @@ pub(super) enum Failure {
     TimedOut(Duration),
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Authority(error)
+    }
+}
+
 impl Failure {
     /// Whether the authority said nothing: then it is asked again sooner, as no limit of its own counts that.
     pub(super) fn is_silence(&self) -> bool {
@@ -85,8 +93,7 @@ pub(super) fn is_problem(error: &Error, kind: &str) -> bool {
 fn said(error: &Error) -> String {
     match error {
         Error::Api(problem) => format!("the authority says: {}", in_words(problem)),
-        // Its cause is told behind it.
-        Error::Other(_) => "the authority gave no answer".to_owned(),
+        Error::Other(error) => format!("the authority gave no answer: {}", plain(&in_one_line(&**error))),
         other => format!("the authority's answer is of no use: {}", plain(&other.to_string())),
     }
 }
@@ -106,4 +113,24 @@ pub(super) fn in_words(problem: &Problem) -> String {
 fn plain(text: &str) -> String {
     let letters = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
     letters.take(MOST_LETTERS).collect::<String>().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_authority_says_is_told_once_and_cannot_forge_lines() {
+        let problem = Problem {
+            r#type: Some("urn:ietf:params:acme:error:rateLimited".to_owned()),
+            detail: Some(format!("no\nERROR forged\u{1b}[31m{}", "x".repeat(2000))),
+            status: None,
+            subproblems: Vec::new(),
+        };
+        let failure = Failure::from(Error::Api(problem));
+        let told = in_one_line(&failure);
+        assert!(told.starts_with("the authority says: no ERROR forged [31mxxx"), "{told}");
+        assert!(!told.contains(char::is_control) && told.len() < 700, "{told}");
+        assert!(failure.is_limit() && !failure.is_silence());
+    }
 }
