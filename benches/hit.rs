@@ -114,6 +114,7 @@ fn serve() -> Serve {
         metrics: Metrics::register(&mut Registry::default()),
         tasks: TaskTracker::new(),
         tunnels: TaskTracker::new(),
+        tokens: Arc::default(),
         stop: CancellationToken::new(),
     }))
 }

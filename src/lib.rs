@@ -21,7 +21,7 @@
 //!
 //! Beside the way: [`fleet`] (several nodes together: the log of purges, who lives, which of them fetches), [`link`] (a
 //! connection to Redis, whatever stands behind it), [`purge`] (what operators have removed), [`policy`] (the rules of
-//! HTTP and of `proxy.toml`), [`body`] (what streams), [`tls`] (both ways), [`config`],
+//! HTTP and of `proxy.toml`), [`body`] (what streams), [`tls`] (both ways), [`acme`] (certificates of our own), [`config`],
 //! [`telemetry`], [`admin`], [`wire`] (what is said over its listener), [`clock`], [`cli`], and [`node`], which joins the parts and winds them up.
 //!
 //! # Who may name whom
@@ -40,13 +40,15 @@
 //! | origin | body, client, clock, policy, telemetry, config, tls |
 //! | respond | body, cache, policy, client |
 //! | purge | cache, clock, fleet, policy, wire |
-//! | serve | body, cache, client, clock, fleet, link, origin, policy, purge, respond, telemetry, wire |
+//! | acme | clock, config, fleet, link, tls |
+//! | serve | acme, body, cache, client, clock, fleet, link, origin, policy, purge, respond, telemetry, wire |
 //! | accept | body, client, clock, config, policy, respond, telemetry, tls |
 //! | admin | body, cache, clock, config, fleet, link, policy, purge, respond, serve, telemetry, wire |
 //! | cli | config, node, policy, telemetry, tls, wire |
 //! | node | everything |
 
 pub mod accept;
+pub mod acme;
 pub mod admin;
 pub mod body;
 pub mod cache;

@@ -11,11 +11,12 @@ use http::HeaderValue;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use rustls::ProtocolVersion;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustls::server::Acceptor;
+use rustls::{ProtocolVersion, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::handshakes::Handshakes;
 use crate::telemetry::histogram::Histogram;
@@ -54,6 +55,8 @@ enum End {
     Timeout,
     /// Too many were under way, and this was the oldest one.
     Displaced,
+    /// An authority was shown what it wanted to see.
+    Challenge,
 }
 
 impl End {
@@ -64,6 +67,7 @@ impl End {
             Self::Failed => "failed",
             Self::Timeout => "timeout",
             Self::Displaced => "displaced",
+            Self::Challenge => "challenge",
         }
     }
 }
@@ -100,12 +104,13 @@ impl Secured {
         let begun = Instant::now();
         let terms = self.serving.terms();
         let handshake = async {
-            let stream = TlsAcceptor::from(Arc::clone(&terms.config)).accept(stream).await?;
+            let Some(stream) = self.accept(stream, &terms.config).await? else { return Ok(None) };
             terms.check_resumed(stream.get_ref().1).map_err(io::Error::other)?;
-            Ok::<_, io::Error>(stream)
+            Ok::<_, io::Error>(Some(stream))
         };
         let stream = match self.under_way.run(handshake).await {
-            Some(Ok(stream)) => stream,
+            Some(Ok(Some(stream))) => stream,
+            Some(Ok(None)) => return Err(End::Challenge),
             Some(Err(error)) => {
                 tracing::debug!(%error, "a TLS handshake failed");
                 return Err(End::Failed);
@@ -119,6 +124,22 @@ impl Secured {
         let is_http2 = connection.alpn_protocol() == Some(b"h2");
         let certificate = connection.peer_certificates().and_then(<[_]>::first).map(identity::describe);
         Ok(Some(Secure { stream, is_http2, certificate }))
+    }
+
+    /// Shakes hands by these rules; `None`: it was an authority's challenge, which is over.
+    async fn accept(&self, stream: TcpStream, rules: &Arc<ServerConfig>) -> io::Result<Option<TlsStream<TcpStream>>> {
+        let challenges = self.serving.challenges();
+        if !challenges.is_any() {
+            return TlsAcceptor::from(Arc::clone(rules)).accept(stream).await.map(Some);
+        }
+        // The rules are chosen by what the client says first.
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let Some(answer) = challenges.answer(&begun.client_hello()) else {
+            return begun.into_stream(Arc::clone(rules)).await.map(Some);
+        };
+        // RFC 8737 §3: nothing is said over the connection.
+        begun.into_stream(answer).await?.shutdown().await?;
+        Ok(None)
     }
 
     fn count(&self, end: End, version: &'static str) {

@@ -220,6 +220,7 @@ mod tests {
             metrics: crate::serve::Metrics::register(&mut Registry::default()),
             tasks: TaskTracker::new(),
             tunnels: TaskTracker::new(),
+            tokens: Arc::default(),
             stop: CancellationToken::new(),
         })
     }

@@ -124,7 +124,7 @@ fn fill(node: &mut Spanned<DeValue<'_>>, environment: &Environment, unset: &mut 
 fn hide_secrets(node: &Spanned<DeValue<'_>>, key: &str, findings: &mut Findings) {
     match node.get_ref() {
         // What comes from the environment does not stand in the file.
-        DeValue::String(text) if matches!(key, "token" | "authorization") && !text.contains("${") => {
+        DeValue::String(text) if matches!(key, "token" | "authorization" | "secret") && !text.contains("${") => {
             findings.hide(&node.span(), None);
         }
         DeValue::String(text) => {

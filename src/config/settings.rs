@@ -115,6 +115,42 @@ pub struct Tls {
     pub listen: Vec<SocketAddr>,
     /// The certificates, and who has to show one.
     pub wanted: Wanted,
+    /// Where further certificates come from.
+    pub acme: Option<Acme>,
+}
+
+/// `server.tls.acme`: certificates that are obtained and renewed by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acme {
+    /// With whom, as whom, and where it is kept.
+    pub authority: AcmeAuthority,
+    /// The hosts, in lower case; each has a certificate of its own.
+    pub hosts: Vec<String>,
+}
+
+/// The authority that certificates are obtained from, and what is needed for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AcmeAuthority {
+    /// The URL of its directory.
+    pub directory: String,
+    /// Whom it may write to.
+    pub email: Option<String>,
+    /// The folder for the account and the certificates.
+    pub cache: PathBuf,
+    /// PEM certificates that are trusted besides the system's roots.
+    pub ca_file: Option<PathBuf>,
+    /// By what nodes seal what they share; `None`: they share nothing.
+    pub secret: Option<Secret>,
+}
+
+/// A text that is shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
 }
 
 /// `[redis]`: the second tier.

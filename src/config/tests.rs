@@ -679,15 +679,16 @@ mod shipped {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("tls")).unwrap();
         let pair = rcgen::generate_simple_self_signed(["shop.example".to_owned()]).unwrap();
-        for name in ["origin-ca.pem", "redis-ca.pem", "clients-ca.pem", "site.pem"] {
+        for name in ["origin-ca.pem", "redis-ca.pem", "clients-ca.pem", "acme-ca.pem", "site.pem"] {
             std::fs::write(folder.path().join("tls").join(name), pair.cert.pem()).unwrap();
         }
         std::fs::write(folder.path().join("tls/site.key"), pair.signing_key.serialize_pem()).unwrap();
         let source = Source::default();
         let text = uncommented().replace("/var/log/larder/", "");
         let loaded = source.check("proxy.toml", &text, folder.path()).expect("valid");
-        // All together they are more than one would write: ca_file without TLS (twice), and a default_ttl beside a ttl.
-        assert_eq!(loaded.warnings.iter().len(), 3, "{}", loaded.warnings);
+        // All together they are more than one would write: ca_file without TLS (twice), a default_ttl beside a ttl, and
+        // Redis beside an acme whose secret the environment lacks.
+        assert_eq!(loaded.warnings.iter().len(), 4, "{}", loaded.warnings);
         let settings = loaded.settings;
         assert!(settings.redis.is_some() && settings.tls.is_some() && settings.origins[0].health.is_some());
         let defaults = from_origin(parse_origin_url("http://h").expect("a URL"));

@@ -59,13 +59,17 @@ impl Leases {
 
     /// Asks for the lease of `key`, for a request that has kept Redis busy since `began`: all of it has one timeout.
     pub async fn take(&self, key: &Key, began: Instant) -> Taken {
+        self.take_named(&name::lease(&self.0.namespace, key), began).await
+    }
+
+    /// Asks for the lease that has this name in Redis.
+    pub async fn take_named(&self, name: &str, began: Instant) -> Taken {
         let office = &self.0;
-        let name = name::lease(&office.namespace, key);
         let token = format!("{:016x}", fastrand::u64(..));
         let mut command = redis::cmd("SET");
-        command.arg(&name).arg(&token).arg("NX").arg("PX").arg(TERM_MILLIS);
+        command.arg(name).arg(&token).arg("NX").arg("PX").arg(TERM_MILLIS);
         match office.link.call(&command, office.timeout.saturating_sub(began.elapsed())).await {
-            Ok(Value::Okay) => Taken::Ours(self.hold(name, token)),
+            Ok(Value::Okay) => Taken::Ours(self.hold(name.to_owned(), token)),
             Ok(_) => Taken::Theirs,
             Err(_) => Taken::Unknown,
         }

@@ -1,6 +1,7 @@
 //! How are the rooms joined into a running node, and how is it wound up?
 
 mod descriptors;
+mod ends;
 mod others;
 mod secure;
 
@@ -107,6 +108,8 @@ pub async fn run(source: Source, loaded: Loaded, stop: CancellationToken) -> Res
             serving.spawn(listener::serve(listener, node.door.clone(), Some(Arc::clone(&secure.secured))));
         }
         node.shared.tasks.spawn(Arc::clone(secure).follow(Arc::clone(&node.settings), ended.clone()));
+        // Authorities look at the listeners: from here on they are up, and when they are closed nothing can be proven.
+        node.shared.tasks.spawn(Arc::clone(secure).obtain(Arc::clone(&node.settings), stop.clone()));
     }
     say_address("admin listening on http", &admin.local_addr());
     let admin = tokio::spawn(admin::serve(admin, node.office(registry, &stop), ended.clone()));
@@ -175,7 +178,7 @@ impl Node {
             stop: CancellationToken::new(),
         });
         let secure = match &settings.tls {
-            Some(tls) => Some(Arc::new(Secure::start(tls.wanted.clone(), clock.clone(), registry).await?)),
+            Some(tls) => Some(Arc::new(Secure::start(tls, clock.clone(), registry).await?)),
             None => None,
         };
         let site = site(&settings, None, &origins).await?;
@@ -193,6 +196,9 @@ impl Node {
             }
             None => (None, Arc::new(Ledger::new())),
         };
+        if let (Some(secure), Some(others)) = (&secure, &others) {
+            secure.join(others.authorities.clone());
+        }
         let sweep = Sweep::register(Arc::clone(&ledger), Arc::clone(&memory), registry);
         tasks.spawn(sweep.run(origins.stop.clone()));
         let mut purger = Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), name);
@@ -212,6 +218,7 @@ impl Node {
             metrics: serve::Metrics::register(registry),
             tasks,
             tunnels: TaskTracker::new(),
+            tokens: secure.as_ref().map(|secure| Arc::clone(&secure.tokens)).unwrap_or_default(),
             stop: origins.stop.clone(),
         });
         let server = Arc::new(ArcSwap::from_pointee(settings.server.clone()));
@@ -230,6 +237,9 @@ impl Node {
         while let Some(trigger) = watcher.next().await {
             if trigger == Trigger::Signal {
                 self.shared.telemetry.reopen();
+                if let Some(secure) = &self.secure {
+                    secure.hurry();
+                }
             }
             self.reload(&source).await;
             // Also where the file was refused: the certificates in use may have changed, and are not its text.

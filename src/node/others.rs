@@ -7,6 +7,7 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::acme::sharing;
 use crate::cache::ledger::Ledger;
 use crate::cache::redis::{self, RedisTier};
 use crate::clock::Clock;
@@ -44,6 +45,8 @@ pub(super) struct Others {
     pub(super) timeout: Duration,
     tier: Arc<RedisTier>,
     leases: Leases,
+    /// For nodes that obtain certificates together.
+    pub(super) authorities: sharing::Others,
     links: [Link; 5],
     /// Ends what writes and follows; the links stay up until that is done.
     stop: CancellationToken,
@@ -98,7 +101,9 @@ impl Others {
         let fleet = Fleet::new(name.to_owned(), Arc::new(log), Arc::clone(&ledger), clock.clone(), settings.max_lag);
         fleet.register(registry);
         let tasks = TaskTracker::new();
-        let leases = Leases::new(asks, &settings.namespace, settings.timeout, tasks.clone());
+        let leases = Leases::new(asks.clone(), &settings.namespace, settings.timeout, tasks.clone());
+        let of_authorities = Leases::new(asks.clone(), &settings.namespace, LONGEST, tasks.clone());
+        let authorities = sharing::Others::new(asks, of_authorities, &settings.namespace);
         let (stop, unlink, linked) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         for link in links.clone() {
             linked.spawn(link.run(unlink.clone()));
@@ -111,7 +116,19 @@ impl Others {
         });
         let (tier_writes, until) = (Arc::clone(&tier), stop.clone());
         tasks.spawn(async move { tier_writes.run(until).await });
-        Ok(Self { fleet, ledger, timeout: settings.timeout, tier, leases, links, stop, tasks, unlink, linked })
+        Ok(Self {
+            fleet,
+            ledger,
+            timeout: settings.timeout,
+            tier,
+            leases,
+            authorities,
+            links,
+            stop,
+            tasks,
+            unlink,
+            linked,
+        })
     }
 
     /// What requests see of it.

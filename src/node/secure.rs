@@ -10,9 +10,13 @@ use prometheus_client::registry::Registry;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use super::ends::{Ends, Reminder};
 use crate::accept::secure::Secured;
+use crate::acme::keeper::Keeper;
+use crate::acme::sharing::Others;
+use crate::acme::tokens::Tokens;
 use crate::clock::Clock;
-use crate::config::settings::Settings;
+use crate::config::settings::{Settings, Tls};
 use crate::tls::in_one_line;
 use crate::tls::serving::{Renewal, Serving, ServingError, Wanted};
 
@@ -30,21 +34,33 @@ pub(super) struct Secure {
     clock: Clock,
     applied: Counter,
     rejected: Counter,
+    /// Obtains certificates.
+    keeper: Keeper,
+    /// What authorities look for.
+    pub(super) tokens: Arc<Tokens>,
 }
 
 impl Secure {
-    /// Reads the certificates.
+    /// Reads the certificates, those too that were obtained by earlier runs.
     ///
     /// # Errors
     ///
-    /// One of them cannot be used.
-    pub(super) async fn start(wanted: Wanted, clock: Clock, registry: &mut Registry) -> Result<Self, ServingError> {
-        let now = seconds(&clock);
+    /// One of the operator's cannot be used.
+    pub(super) async fn start(tls: &Tls, clock: Clock, registry: &mut Registry) -> Result<Self, ServingError> {
+        let (now, wanted) = (seconds(&clock), tls.wanted.clone());
         let read = tokio::task::spawn_blocking(move || Serving::start(&wanted, now));
         let serving = Arc::new(read.await.expect("reading certificates does not panic")?);
         let reloads = Family::<[(&str, &str); 1], Counter>::default();
         registry.register("larder_tls_reloads", "Certificates read again after a change, by result", reloads.clone());
+        let tokens = Arc::new(Tokens::default());
+        let keeper = Keeper::register(Arc::clone(&serving), Arc::clone(&tokens), clock.clone(), registry);
+        if let Some(acme) = &tls.acme {
+            keeper.show_kept(acme).await;
+        }
+        registry.register_collector(Box::new(Ends(Arc::clone(&serving))));
         Ok(Self {
+            keeper,
+            tokens,
             secured: Arc::new(Secured::register(Arc::clone(&serving), registry)),
             serving,
             clock,
@@ -72,15 +88,32 @@ impl Secure {
         }
     }
 
-    /// Looks at the files again and again, until `stop`.
+    /// Obtains certificates together with other nodes, from here on.
+    pub(super) fn join(&self, others: Others) {
+        self.keeper.join(others);
+    }
+
+    /// Obtains certificates, until `stop`.
+    pub(super) async fn obtain(self: Arc<Self>, settings: Arc<ArcSwap<Settings>>, stop: CancellationToken) {
+        tokio::join!(self.keeper.run(&settings, &stop), self.keeper.lend(&settings, &stop));
+    }
+
+    /// Has certificates that could not be obtained be tried again at once.
+    pub(super) fn hurry(&self) {
+        self.keeper.hurry();
+    }
+
+    /// Looks at the files again and again, until `stop`; and says once a day what ends soon.
     pub(super) async fn follow(self: Arc<Self>, settings: Arc<ArcSwap<Settings>>, stop: CancellationToken) {
         let mut looks = interval_at(Instant::now() + LOOK, LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reminder = Reminder::default();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 _ = looks.tick() => {}
             }
+            reminder.remind(&self.serving, seconds(&self.clock));
             // Taken out of the file: it is spoken until the restart that the operator was told of.
             let Some(wanted) = settings.load().tls.as_ref().map(|tls| tls.wanted.clone()) else { continue };
             let (serving, asked) = (Arc::clone(&self.serving), wanted.clone());

@@ -80,6 +80,8 @@ pub enum Detail {
     Purge,
     /// A purge was asked for by somebody who may not.
     PurgeDenied,
+    /// An authority looked for a token of ours, before it issues a certificate.
+    AcmeChallenge,
     /// No origin fits the host.
     NoOrigin,
     /// The origin did not answer, and nothing stored would do.
@@ -126,6 +128,7 @@ impl Detail {
         Self::RuleDeny,
         Self::Purge,
         Self::PurgeDenied,
+        Self::AcmeChallenge,
         Self::NoOrigin,
         Self::OriginError,
         Self::BadRequest,
@@ -168,6 +171,7 @@ impl Detail {
             Self::RuleDeny => "rule-deny",
             Self::Purge => "purge",
             Self::PurgeDenied => "purge-denied",
+            Self::AcmeChallenge => "acme-challenge",
             Self::NoOrigin => "no-origin",
             Self::OriginError => "origin-error",
             Self::BadRequest => "bad-request",
@@ -210,6 +214,7 @@ impl Detail {
             Self::OnlyIfCached => "RFC 9111 §5.2.1.7 (only-if-cached)",
             Self::Purge => "a PURGE request",
             Self::PurgeDenied => "purge.allow, admin.token",
+            Self::AcmeChallenge => "server.tls.acme; RFC 8555 §8.3 (HTTP challenge)",
             Self::NoOrigin => "origins.hosts, rules.origin",
             Self::OriginError => "RFC 9110 §15.6.3 (bad gateway)",
             Self::BadRequest => "RFC 9112 §3 (request line), RFC 9110 §7",

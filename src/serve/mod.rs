@@ -3,6 +3,7 @@
 //! ```text
 //! plain hit ─── at once                           out of memory, where its bytes are read
 //! PURGE ─── purge                                 before the rules, and never forwarded
+//! a token that an authority looks for ─── challenge   the same
 //! route ─┬─ deny
 //!        ├─ pass                                  never looked up
 //!        └─ look up ─┬─ usable  → respond         fresh, or stale and allowed (refreshed behind)
@@ -12,6 +13,7 @@
 //! ```
 
 mod at_once;
+mod challenge;
 mod decision;
 pub mod describe;
 mod elsewhere;
@@ -49,6 +51,7 @@ use self::failure::Failure;
 use self::inquiry::{Inquiry, Way};
 pub use self::metrics::Metrics;
 pub use self::site::Site;
+use crate::acme::tokens::Tokens;
 use crate::body::request::RequestBody;
 use crate::body::response::ResponseBody;
 use crate::cache::flight::Flights;
@@ -81,6 +84,8 @@ pub struct Shared {
     pub purger: Arc<Purger>,
     /// The fetches under way.
     pub flights: Arc<Flights<Failure>>,
+    /// What authorities look for at this moment, before they issue certificates.
+    pub tokens: Arc<Tokens>,
     /// The time.
     pub clock: Clock,
     /// Requests counted, and the access log.
@@ -122,6 +127,9 @@ impl Serve {
                 let (response, outcome) = purge::answer(&shared, &purge, body).await;
                 conclude(exchange, response, outcome)
             }));
+        }
+        if let Some((response, outcome)) = challenge::answer(&shared.tokens, &parts.method, &target, &client) {
+            return Answer::Ready(Some(conclude(exchange, response, outcome)));
         }
         let Course { routed, way, key } = Course::of(&site, &client, &target, &mut parts, !body.is_empty());
         let asked = hit::asked(&parts, &routed.treatment, site.expose_hidden, shared.clock.now());

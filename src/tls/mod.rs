@@ -3,6 +3,7 @@
 //! Nothing here listens or connects: `accept`, `origin` and `cli` do, by these rules.
 
 pub mod certificate;
+pub mod challenge;
 mod choice;
 pub mod identity;
 pub mod outgoing;

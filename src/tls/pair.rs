@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, SignatureAlgorithm};
 use x509_parser::error::X509Error;
@@ -82,11 +83,31 @@ impl Pair {
     ///
     /// One of the files cannot be used, they do not belong together, or the certificate has expired.
     pub fn read(files: &Files, now: i64) -> Result<Self, PairError> {
-        let Files { cert, key } = files;
+        let chain = pem::certificates(&files.cert).map_err(PairError::Certificate)?;
+        let secret = || pem::private_key(&files.key).map_err(PairError::Key);
+        Self::join(files, chain, secret, now)
+    }
+
+    /// A pair out of one text that holds both, which is called `path` where it is complained about.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pair::read`].
+    pub fn parse(text: &[u8], path: &Path, now: i64) -> Result<Self, PairError> {
+        let chain = pem::certificates_in(text, path).map_err(PairError::Certificate)?;
+        let secret = || pem::private_key_in(text, path).map_err(PairError::Key);
+        Self::join(&Files::of(path, path), chain, secret, now)
+    }
+
+    fn join(
+        Files { cert, key }: &Files,
+        chain: Vec<CertificateDer<'static>>,
+        secret: impl FnOnce() -> Result<PrivateKeyDer<'static>, PairError>,
+        now: i64,
+    ) -> Result<Self, PairError> {
         let path = || cert.clone();
-        let chain = pem::certificates(cert).map_err(PairError::Certificate)?;
         let facts = Facts::read(&chain[0]).map_err(|source| PairError::Garbled { path: path(), source })?;
-        let secret = pem::private_key(key).map_err(PairError::Key)?;
+        let secret = secret()?;
         let certified = CertifiedKey::from_der(chain, secret, &super::provider()).map_err(|error| match error {
             Error::InconsistentKeys(_) => PairError::Mismatch { cert: path(), key: key.clone() },
             source => PairError::Unusable { path: key.clone(), source },
@@ -106,6 +127,11 @@ impl Pair {
     /// What the key signs by: a client that cannot verify one kind may be able to verify the other.
     pub fn algorithm(&self) -> SignatureAlgorithm {
         self.certified.key.algorithm()
+    }
+
+    /// The certificate itself, without its chain.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        self.certified.cert.first().expect("a pair has a certificate")
     }
 
     /// Whether clients would be shown the same.

@@ -55,8 +55,12 @@ pub enum FileError {
 ///
 /// It cannot be read, is no PEM, or holds none.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
-    let bytes = read(path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    certificates_in(&read(path)?, path)
+}
+
+/// The same, of bytes that are called `path`.
+pub(super) fn certificates_in(bytes: &[u8], path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     match found {
         Ok(found) if found.is_empty() => Err(FileError::NoCertificate { path: path.to_owned() }),
         Ok(found) => Ok(found),
@@ -70,8 +74,12 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileErr
 ///
 /// It cannot be read, is no PEM, or holds none.
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
-    let bytes = read(path)?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
+    private_key_in(&read(path)?, path)
+}
+
+/// The same, of bytes that are called `path`.
+pub(super) fn private_key_in(bytes: &[u8], path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
+    PrivateKeyDer::from_pem_slice(bytes).map_err(|error| match error {
         pem::Error::NoItemsFound => FileError::NoKey { path: path.to_owned() },
         source => FileError::Pem { path: path.to_owned(), source },
     })

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::UnixTime;
@@ -10,6 +10,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ServerSessionMemoryCache, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{CommonState, HandshakeKind, RootCertStore, ServerConfig};
 
+use super::challenge::Challenges;
 use super::choice::{Choice, Chooser};
 use super::pair::{Files, Pair, PairError};
 use super::pem::{self, FileError};
@@ -21,7 +22,8 @@ const SESSIONS: usize = 256;
 /// What the configuration asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// The pairs, in the order of the file; the first one is for clients that name none of them.
+    /// The pairs, in the order of the file; the first one is for clients that name none of them. Empty: all certificates
+    /// are obtained.
     pub certificates: Vec<Files>,
     /// Who must or may show a certificate; `None`: nobody is asked.
     pub clients: Option<Clients>,
@@ -111,12 +113,15 @@ pub struct Serving {
     chooser: Arc<Chooser>,
     terms: ArcSwap<Terms>,
     kept: Mutex<Kept>,
+    challenges: Challenges,
 }
 
 /// What the files were when they were last read.
 #[derive(Debug, Default)]
 struct Kept {
     pairs: Vec<KeptPair>,
+    /// Those that no file of the operator holds.
+    obtained: Vec<Arc<Pair>>,
     clients: Option<Clients>,
     clients_print: Option<Print>,
     /// What the files were when they were last looked at.
@@ -168,14 +173,34 @@ impl Serving {
             let tried = Print::of_pair(files);
             pairs.push(KeptPair { files: files.clone(), tried, pair: Arc::new(Pair::read(files, now)?) });
         }
-        if pairs.is_empty() {
-            return Err(ServingError::None);
-        }
-        let chooser = Arc::new(Chooser(ArcSwap::from_pointee(choice(&pairs))));
+        let chooser = Arc::new(Chooser(ArcSwap::from_pointee(choice(&pairs, &[]))));
         let clients_print = wanted.clients.as_ref().and_then(|clients| Print::of(&clients.ca));
         let terms = ArcSwap::from_pointee(Terms::new(&chooser, wanted.clients.as_ref())?);
-        let kept = Kept { pairs, clients: wanted.clients.clone(), clients_print, seen: Vec::new() };
-        Ok(Self { chooser, terms, kept: Mutex::new(kept) })
+        let clients = wanted.clients.clone();
+        let kept = Kept { pairs, obtained: Vec::new(), clients, clients_print, seen: Vec::new() };
+        Ok(Self { chooser, terms, kept: Mutex::new(kept), challenges: Challenges::default() })
+    }
+
+    /// Shows these pairs beside the operator's own, in the place of all that were given here before.
+    pub fn show(&self, obtained: Vec<Arc<Pair>>) {
+        let mut kept = self.lock();
+        self.chooser.0.store(Arc::new(choice(&kept.pairs, &obtained)));
+        kept.obtained = obtained;
+    }
+
+    /// Every pair in use: the operator's own, then the others.
+    pub fn pairs(&self) -> (Vec<Arc<Pair>>, Vec<Arc<Pair>>) {
+        let kept = self.lock();
+        (kept.pairs.iter().map(|kept| Arc::clone(&kept.pair)).collect(), kept.obtained.clone())
+    }
+
+    /// The challenges of authorities that are answered by a handshake.
+    pub fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the next handshake goes by.
@@ -186,7 +211,7 @@ impl Serving {
     /// Whether files have changed since they were read, and have come to rest since the last time that this was asked: a
     /// certificate is replaced before its key, or after it, and never with it.
     pub fn has_changed(&self, wanted: &Wanted) -> bool {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.lock();
         let files = wanted.certificates.iter().flat_map(Print::of_pair);
         let found: Vec<_> = files.chain(wanted.clients.iter().map(|clients| Print::of(&clients.ca))).collect();
         let read = kept.pairs.iter().flat_map(|kept| kept.tried);
@@ -200,19 +225,18 @@ impl Serving {
     /// Takes over what has changed: pair by pair, each whole or not at all. With `all`, every file is read again, changed or
     /// not. Connections that are open, and their sessions, go on.
     pub fn renew(&self, wanted: &Wanted, all: bool, now: i64) -> Vec<Renewal> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.lock();
         let mut renewals = Vec::new();
         let mut pairs = Vec::new();
         for files in &wanted.certificates {
             let old = kept.pairs.iter().find(|kept| kept.files == *files);
             pairs.extend(renewed(files, old, all, now, &mut renewals));
         }
-        if pairs.is_empty() {
-            let path = wanted.certificates.first().map(|files| files.cert.clone()).unwrap_or_default();
-            renewals.push(Renewal::Rejected { path, error: ServingError::None });
+        if let (true, Some(first)) = (pairs.is_empty(), wanted.certificates.first()) {
+            renewals.push(Renewal::Rejected { path: first.cert.clone(), error: ServingError::None });
             return renewals;
         }
-        self.chooser.0.store(Arc::new(choice(&pairs)));
+        self.chooser.0.store(Arc::new(choice(&pairs, &kept.obtained)));
         kept.pairs = pairs;
         self.renew_clients(&mut kept, wanted.clients.as_ref(), all, &mut renewals);
         renewals
@@ -266,8 +290,8 @@ fn renewed(
     }
 }
 
-fn choice(pairs: &[KeptPair]) -> Choice {
-    Choice::of(pairs.iter().map(|kept| &*kept.pair))
+fn choice(pairs: &[KeptPair], obtained: &[Arc<Pair>]) -> Choice {
+    Choice::of(pairs.iter().map(|kept| &*kept.pair), obtained.iter().map(|pair| &**pair))
 }
 
 impl Terms {

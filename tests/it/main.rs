@@ -1,5 +1,6 @@
 //! The whole of Larder over real sockets.
 #![allow(clippy::panic, reason = "a test fails by panicking, also from the files that it stands on")]
+mod acme;
 mod admin;
 mod architecture;
 mod asking;

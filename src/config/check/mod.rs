@@ -3,6 +3,7 @@
 //! Single values were checked when they were read ([`super::leaf`]); here are the judgements that need more than one.
 
 mod access_log;
+mod acme;
 mod origins;
 mod rules;
 mod tls;

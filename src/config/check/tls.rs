@@ -17,21 +17,22 @@ const SOON: i64 = 14 * DAY;
 const DAY: i64 = 24 * 60 * 60;
 
 /// A pair that was read, and where its `cert` stands.
-struct Read<'c> {
-    pair: Pair,
-    cert: &'c Word<FilePath>,
+pub(super) struct Read<'c> {
+    pub(super) pair: Pair,
+    pub(super) cert: &'c Word<FilePath>,
 }
 
 impl Check<'_> {
     pub(super) fn tls(&mut self) -> Option<settings::Tls> {
         let tls = self.reading.file.server.tls.as_ref()?;
-        let Tls { listen, certificates, client_ca, client_auth } = &tls.value;
+        let Tls { listen, certificates, acme, client_ca, client_auth } = &tls.value;
         let table = tls.span.as_ref();
         if listen.is_empty() && !self.reading.had(table, "listen") {
             self.error(listen.span.as_ref().or(table), "no HTTPS listener", r#"write listen = ["0.0.0.0:8443"]"#);
         }
-        if certificates.is_empty() && !self.reading.had(table, "certificates") {
-            let help = r#"write certificates = [{ cert = "tls/site.pem", key = "tls/site.key" }]"#;
+        let has_others = acme.is_some() || self.reading.had(table, "acme");
+        if certificates.is_empty() && !has_others && !self.reading.had(table, "certificates") {
+            let help = r#"write certificates = [{ cert = "tls/site.pem", key = "tls/site.key" }], or acme = { hosts = ["shop.example"], cache = "acme" } to have them obtained"#;
             self.error(table, "no certificate", help);
         }
         let now = i64::try_from(Clock::System.now().as_millis() / 1000).unwrap_or(i64::MAX);
@@ -42,10 +43,12 @@ impl Check<'_> {
             wanted.push(files);
         }
         self.same_names(&read);
+        let acme = acme.as_ref().and_then(|acme| self.acme(acme));
+        self.shown_instead(acme.as_ref(), &read);
         let auth = client_auth.as_ref().filter(|_| !self.reading.had(table, "client_ca"));
         let clients = self.clients(client_ca.as_ref(), auth);
         let listen = listen.iter().map(|address| address.value).collect();
-        Some(settings::Tls { listen, wanted: Wanted { certificates: wanted, clients } })
+        Some(settings::Tls { listen, wanted: Wanted { certificates: wanted, clients }, acme })
     }
 
     fn pair<'c>(&mut self, pair: &'c At<Certificate>) -> Option<(Files, &'c Word<FilePath>)> {

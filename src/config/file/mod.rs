@@ -4,6 +4,7 @@
 
 mod origins;
 mod rules;
+mod tls;
 
 use std::net::SocketAddr;
 
@@ -15,6 +16,7 @@ pub(crate) use self::origins::{Balance, Health, Origin};
 pub(crate) use self::rules::{
     Action, ClientCacheControl, FieldEdits, Fields, KeyRules, Lifetime, Match, Overridable, Rule, VaryValues,
 };
+pub(crate) use self::tls::{Acme, Certificate, ClientAuth, Tls};
 use super::leaf::{FilePath, LogFilter, Namespace, Network, RedisUrl, Token};
 use super::located::{At, Word};
 use super::quantity::{Count, DAY, GIB, HOUR, KIB, MIB, MINUTE, SECOND, Size, TIB, Time};
@@ -91,49 +93,6 @@ impl Default for Server {
             tls: None,
         }
     }
-}
-
-/// HTTPS listeners.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, expecting = "a table: [server.tls]")]
-#[schemars(extend("required" = ["listen", "certificates"]))]
-pub(crate) struct Tls {
-    /// Addresses on which clients are served over HTTPS. A change needs a restart.
-    #[schemars(length(min = 1))]
-    pub(crate) listen: At<Vec<Word<SocketAddr>>>,
-    /// Certificates, chosen by SNI, read again when the files change.
-    #[schemars(length(min = 1))]
-    pub(crate) certificates: Vec<At<Certificate>>,
-    /// A file of PEM certificates: the authorities whose certificates clients may show. Leave out: nobody is asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) client_ca: Option<Word<FilePath>>,
-    /// Whether clients must show one, or may. With `client_ca` only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) client_auth: Option<At<ClientAuth>>,
-}
-
-/// Whether clients must show a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum ClientAuth {
-    /// No handshake without one.
-    #[default]
-    Require,
-    /// Who shows one must show a good one.
-    Optional,
-}
-
-/// One certificate and its key, in PEM.
-#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default, deny_unknown_fields, expecting = r#"a table: { cert = "site.pem", key = "site.key" }"#)]
-#[schemars(extend("required" = ["cert", "key"]))]
-pub(crate) struct Certificate {
-    /// The file of the certificate and its chain.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cert: Option<Word<FilePath>>,
-    /// The file of the private key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) key: Option<Word<FilePath>>,
 }
 
 /// The operator's listener.

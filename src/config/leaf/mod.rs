@@ -1,5 +1,6 @@
 //! What does each kind of string in the file mean, and which texts are refused?
 
+mod acme;
 mod rules;
 
 use std::net::{IpAddr, SocketAddr};
@@ -9,6 +10,7 @@ use http::uri::{PathAndQuery, Uri};
 use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+pub(crate) use self::acme::{AcmeDirectory, AcmeHost, AcmeSecret, Email};
 pub(crate) use self::rules::{CookieName, GlobText, StripPrefix, TagTemplate, VaryValue};
 use super::located::{Complaint, Leaf};
 use super::read::suggest;

@@ -76,6 +76,7 @@ pub(super) async fn shared_with(
         metrics: Metrics::register(&mut Registry::default()),
         tasks,
         tunnels: TaskTracker::new(),
+        tokens: Arc::default(),
         stop,
     })
 }

@@ -46,6 +46,12 @@ impl Setup {
         self
     }
 
+    /// Listens here, in place of a free port.
+    pub(crate) fn listen(mut self, address: SocketAddr) -> Self {
+        self.server = self.server.replacen("127.0.0.1:0", &address.to_string(), 1);
+        self
+    }
+
     /// Adds lines to `[memory]`.
     pub(crate) fn memory(mut self, lines: &str) -> Self {
         push(&mut self.memory, lines);

@@ -5,6 +5,7 @@ pub(crate) mod frames;
 pub(crate) mod gate;
 pub(crate) mod held;
 pub(crate) mod origin;
+pub(crate) mod pebble;
 pub(crate) mod raw;
 pub(crate) mod redis;
 pub(crate) mod reply;

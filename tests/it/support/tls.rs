@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedProtocolVersion,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::edge::{Edge, Setup};
 use super::reply::Reply;
@@ -103,9 +107,26 @@ impl Authority {
         setup.table(&self.table(&["a"])).start().await
     }
 
+    /// Accepts connections by a pair that was put.
+    pub(crate) fn acceptor(&self, name: &str) -> TlsAcceptor {
+        use rustls::pki_types::pem::PemObject;
+        let chain = CertificateDer::pem_file_iter(self.path(&format!("{name}.pem"))).expect("it was put");
+        let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).expect("it was put");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.expect("versions that there are").with_no_client_auth();
+        let chain = chain.collect::<Result<_, _>>().expect("PEM");
+        TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key).expect("they fit")))
+    }
+
     /// A client that believes this authority.
     pub(crate) fn client(&self) -> Tls {
-        Tls { authority: self.der.clone(), versions: rustls::ALL_VERSIONS, protocols: &["http/1.1"], certificate: None }
+        Tls {
+            authority: Some(self.der.clone()),
+            versions: rustls::ALL_VERSIONS,
+            protocols: &["http/1.1"],
+            certificate: None,
+        }
     }
 }
 
@@ -119,18 +140,30 @@ pub(crate) fn replace(path: &Path, text: &str) {
 /// A client to be.
 #[derive(Clone)]
 pub(crate) struct Tls {
-    authority: CertificateDer<'static>,
+    /// Whom it believes; `None`: everybody.
+    authority: Option<CertificateDer<'static>>,
     versions: &'static [&'static SupportedProtocolVersion],
     protocols: &'static [&'static str],
     certificate: Option<(Vec<CertificateDer<'static>>, Arc<PrivateKeyDer<'static>>)>,
 }
 
 impl Tls {
+    /// A client that looks at certificates, and does not judge them.
+    pub(crate) fn believing_everybody() -> Self {
+        Self { authority: None, versions: rustls::ALL_VERSIONS, protocols: &["http/1.1"], certificate: None }
+    }
+
     /// Speaks this version only.
     pub(crate) fn only(mut self, version: &'static SupportedProtocolVersion) -> Self {
         const OLD: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
         const NEW: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
         self.versions = if version.version == ProtocolVersion::TLSv1_2 { OLD } else { NEW };
+        self
+    }
+
+    /// Believes the owner of this certificate, and nobody else.
+    pub(crate) fn trusting(mut self, authority: CertificateDer<'static>) -> Self {
+        self.authority = Some(authority);
         self
     }
 
@@ -151,12 +184,17 @@ impl Tls {
 
     /// The configuration: connections that share one share sessions.
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.authority.clone()).expect("an authority's certificate");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(provider);
         let builder = builder.with_protocol_versions(self.versions).expect("versions that there are");
-        let builder = builder.with_root_certificates(roots);
+        let builder = match &self.authority {
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(authority.clone()).expect("an authority's certificate");
+                builder.with_root_certificates(roots)
+            }
+            None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Credulous)),
+        };
         let mut config = match &self.certificate {
             Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key()).expect("they fit"),
             None => builder.with_no_client_auth(),
@@ -173,6 +211,45 @@ impl Tls {
     /// Gets `target` of `a.example` over a connection of its own.
     pub(crate) async fn get(&self, edge: &Edge, target: &str) -> Reply {
         self.to(edge, "a.example").await.http1().await.send(asked(target), Bytes::new()).await
+    }
+}
+
+/// Believes every certificate.
+#[derive(Debug)]
+struct Credulous;
+
+impl ServerCertVerifier for Credulous {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
     }
 }
 
