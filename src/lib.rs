@@ -13,6 +13,9 @@
 //!                          └─ pass     never stored; after a successful unsafe method, invalidate → respond
 //! ```
 //!
+//! A plain hit (a GET with nothing to say but its URL and what `Vary` names) is answered while its bytes are still in the
+//! read buffer, by the same pieces: `accept` has [`serve`] look before the HTTP library does. Everything else goes the long way:
+//!
 //! 1. [`accept`]: from a socket to one clean request, and to its [`client`].
 //! 2. [`serve`]: the conductor.
 //! 3. [`cache`]: where stored responses live, in memory and in Redis, the flights under way, the ledger of purges.

@@ -1,5 +1,7 @@
 //! What clients see of accept, over real sockets: raw bytes in, raw bytes out.
 
+mod at_once;
+
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -45,8 +47,15 @@ impl Handler for Scripted {
         (self.0)(request, client)
     }
 
-    fn at_once(&self, _: &Plain<'_>, _: &mut Written) -> Option<Bytes> {
-        None
+    /// Answers `/at-once/LENGTH` with who asked for what, and so many bytes; `/panics` not at all.
+    fn at_once(&self, request: &Plain<'_>, answer: &mut Written) -> Option<Bytes> {
+        assert!(request.path() != "/panics", "as the test wants it");
+        let length: usize = request.target.strip_prefix("/at-once/")?.parse().ok()?;
+        let Plain { authority, target, address, .. } = request;
+        let head =
+            format!("HTTP/1.1 200 OK\r\nat-once: {authority}{target} {address}\r\ncontent-length: {length}\r\n\r\n");
+        answer.extend_from_slice(head.as_bytes());
+        Some(vec![b'x'; length].into())
     }
 }
 

@@ -4,6 +4,7 @@ mod acme;
 mod admin;
 mod architecture;
 mod asking;
+mod at_once;
 mod caching;
 mod cli;
 mod collapsing;

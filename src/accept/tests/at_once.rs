@@ -1,0 +1,163 @@
+//! Which requests are answered where they are read, and does nothing else depend on it?
+
+use super::*;
+
+const HOST: &str = "Host: Shop.Example:80\r\n";
+
+fn get(length: usize, fields: &str) -> String {
+    format!("GET /at-once/{length} HTTP/1.1\r\n{HOST}{fields}\r\n")
+}
+
+/// The last request of a connection. What it says of that sends it the long way.
+fn last() -> String {
+    format!("GET /last HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n")
+}
+
+#[tokio::test]
+async fn only_plain_requests_are_answered_at_once() {
+    let edge = Edge::start(settings(), echo);
+    let browser = "User-Agent: x\r\nAccept: */*\r\nAccept-Encoding: gzip, br\r\nCookie: a=b\r\nDNT: 1\r\n";
+    let line = |line: &str| format!("{line}\r\n{HOST}\r\n");
+    let many = "X: y\r\n".repeat(40);
+    let cases = [
+        (get(3, ""), true, "nothing but a host"),
+        (get(3, browser), true, "what browsers say"),
+        (get(3, "Connection: Keep-Alive\r\n"), true, "which is what it is anyway"),
+        (get(3, "X-Forwarded-For: 6.6.6.6\r\n"), true, "nobody is believed"),
+        (get(3, "Cache-Control: no-cache\r\n"), true, "the handler says whether that counts"),
+        (get(3, "Connection: x\r\n"), false, "options of the connection"),
+        (get(3, "Range: bytes=0-0\r\n"), false, "a part"),
+        (get(3, "If-None-Match: \"x\"\r\n"), false, "a condition"),
+        (get(3, "If-Modified-Since: x\r\n"), false, "another"),
+        (get(3, "If-Unmodified-Since: x\r\n"), false, "another"),
+        (get(3, "If-Match: *\r\n"), false, "another"),
+        (get(3, "Authorization: x\r\n"), false, "a secret"),
+        (get(3, "Content-Length: 0\r\n"), false, "a word about a body"),
+        (get(3, "Expect: 100-continue\r\n"), false, "an expectation"),
+        (get(3, "TE: trailers\r\n"), false, "trailers"),
+        (get(3, "Upgrade: x\r\n"), false, "another protocol"),
+        (get(3, &many), false, "more fields than anybody sends"),
+        (get(3, "Host: shop.example\r\n").replacen(HOST, "", 1), true, "the host in lower case, its port left out"),
+        (line("HEAD /at-once/3 HTTP/1.1"), false, "another method"),
+        (line("GET /at-once/3 HTTP/1.0").replace("\r\n\r\n", "\r\nConnection: keep-alive\r\n\r\n"), false, "HTTP/1.0"),
+        (line("GET http://shop.example/at-once/3 HTTP/1.1"), false, "a whole URL"),
+        (line("GET /at-once/.3 HTTP/1.1"), false, "a dot at the beginning of a segment"),
+        (line("GET /at-once/{3} HTTP/1.1"), false, "a byte that not every library takes"),
+        (line("GET /other HTTP/1.1"), false, "what the handler does not have"),
+    ];
+    for (request, want, why) in cases {
+        let answer = edge.talk(&(request + &last())).await;
+        let found = answer.starts_with("HTTP/1.1 200 OK\r\nat-once: shop.example/at-once/3 127.0.0.1\r\n");
+        assert_eq!(found, want, "{why}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.").count(), 2, "{why}: {answer}");
+        assert!(answer.contains("GET http://shop.example/last from 127.0.0.1 [] 0 bytes"), "{why}: {answer}");
+    }
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_is_refused_also_where_it_looks_plain() {
+    let edge = Edge::start(settings(), echo);
+    let cases = [
+        ("GET /at-once/3 HTTP/1.1\r\n\r\n", "no host"),
+        ("GET /at-once/3 HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "two"),
+        ("GET /at-once/3 HTTP/1.1\r\nHost:\r\n\r\n", "an empty one"),
+        ("GET /at-once/3 HTTP/1.1\r\nHost: a b\r\n\r\n", "an impossible one"),
+        ("GET /at-once/3 HTTP/1.1\nHost: a\r\n\r\n", "a line that ends with LF alone"),
+        ("GET /at-once/3 HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", "another one"),
+        ("GET /at-once/3 HTTP/1.1\r\nHost: a\r\n\n", "the last one"),
+        ("GET /at-once/3 HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n", "a folded line"),
+        ("GET /at-once/3 HTTP/1.1\r\nHost : a\r\n\r\n", "a space before the colon"),
+        ("GET /at-once/3#x HTTP/1.1\r\nHost: a\r\n\r\n", "a fragment"),
+        ("GET  /at-once/3 HTTP/1.1\r\nHost: a\r\n\r\n", "two spaces"),
+    ];
+    for (request, why) in cases {
+        let answer = edge.talk(request).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{why}: {answer}");
+    }
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn answers_come_in_the_order_of_their_requests() {
+    let edge = Edge::start(settings(), echo);
+    let mut socket = edge.connect().await;
+    // All in one: some at once, some not, and a body in between.
+    let post = format!("POST /slow HTTP/1.1\r\n{HOST}Content-Length: 2\r\n\r\nhi");
+    let requests = [get(1, ""), get(2, ""), post, get(3, ""), get(4, "TE: trailers\r\n"), get(5, ""), last()];
+    socket.send(requests.concat()).await;
+    let answer = socket.rest().await;
+    let marks = ["/at-once/1 ", "/at-once/2 ", "/slow ", "/at-once/3 ", "/at-once/4 ", "/at-once/5 ", "/last "];
+    let places: Vec<_> = marks.iter().map(|mark| answer.find(mark)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {answer}");
+    assert!(answer.contains("2 bytes"), "{answer}");
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn a_request_in_pieces_is_answered_all_the_same() {
+    let edge = Edge::start(settings(), echo);
+    let request = get(3, "User-Agent: x\r\n");
+    for at in [1, 4, 5, 23, 24, 25, request.len() - 1] {
+        let mut socket = edge.connect().await;
+        socket.send(get(1, "")).await;
+        socket.until("\r\n\r\nx").await;
+        socket.send(&request[..at]).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        socket.send(&request[at..]).await;
+        socket.send(last()).await;
+        let answer = socket.rest().await;
+        assert!(answer.contains("/at-once/3") && answer.contains("/last"), "cut at {at}: {answer}");
+    }
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_gets_it_all_and_one_that_does_not_read_is_cut() {
+    let edge = Edge::start(Server { idle_timeout: Duration::from_millis(300), ..settings() }, echo);
+    let length = 60_000;
+    // More than the kernel takes: what is left over waits, and what was asked for after it goes the long way.
+    let mut slow = edge.connect().await;
+    slow.send(get(length, "").repeat(200) + &last()).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let answers = slow.rest().await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK\r\n").count(), 201);
+    assert!(answers.contains("/last "), "the last one too");
+    let mut deaf = edge.connect().await;
+    deaf.send(get(length, "").repeat(200)).await;
+    let cut = async {
+        while edge.telemetry.metrics().connection_timeouts.get() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, cut).await.expect("it is cut");
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn a_fault_of_the_handlers_is_counted_and_the_request_goes_the_long_way() {
+    let edge = Edge::start(settings(), echo);
+    let request = format!("GET /panics HTTP/1.1\r\n{HOST}\r\n");
+    let answer = edge.talk(&(request + &last())).await;
+    assert!(answer.contains("GET http://shop.example/panics ") && answer.contains("/last "), "{answer}");
+    assert_eq!(edge.telemetry.metrics().panics.get(), 1);
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn a_connection_of_such_requests_has_its_deadlines_and_its_drain() {
+    let edge = Edge::start(Server { idle_timeout: Duration::from_millis(200), ..settings() }, echo);
+    let mut idle = edge.connect().await;
+    idle.send(get(1, "")).await;
+    idle.until("\r\n\r\nx").await;
+    assert_eq!(idle.rest().await, "", "closed for idleness");
+    assert_eq!(edge.telemetry.metrics().connection_timeouts.get(), 1);
+    edge.stopped().await;
+    let edge = Edge::start(settings(), echo);
+    let mut open = edge.connect().await;
+    open.send(get(1, "")).await;
+    open.until("\r\n\r\nx").await;
+    edge.stop.cancel();
+    assert_eq!(open.rest().await, "", "closed by the drain");
+    edge.stopped().await;
+}

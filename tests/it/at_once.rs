@@ -1,0 +1,126 @@
+//! Is a hit that is answered where it was read the same as any other? A request with `TE` goes the long way.
+
+use crate::support::edge::before;
+use crate::support::origin::{Origin, Told, ok, status, streamed};
+use crate::support::raw::Line;
+use crate::support::reply::CacheStatus;
+
+/// The lines of a head without what differs with the moment, sorted; and the body.
+async fn ask(line: &mut Line, target: &str, fields: &str) -> (Vec<String>, Vec<u8>) {
+    line.send(format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n")).await;
+    let head = line.head().await.expect("an answer");
+    let moment = |text: &&str| !text.starts_with("age: ") && !text.starts_with("date: ");
+    let mut lines: Vec<String> = head.split("\r\n").filter(moment).map(str::to_owned).collect();
+    let is_hit = lines.iter().any(|line| line.starts_with("cache-status: larder; hit; ttl="));
+    assert!(is_hit, "{target}: {head}");
+    lines.retain(|line| !line.starts_with("cache-status: "));
+    lines.sort();
+    let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    (lines, line.exactly(length).await.expect("the body"))
+}
+
+fn answer(target: &str) -> Told {
+    let of = |length: usize| ok("b".repeat(length));
+    match target {
+        "/nothing" => of(0),
+        "/small" => of(1024),
+        "/medium" => of(5000),
+        "/large" => of(70_000),
+        "/chunked" => {
+            let (pieces, told) = streamed();
+            tokio::spawn(async move { pieces.send("chunks").await });
+            told
+        }
+        "/missing" => status(404, "no"),
+        "/moved" => status(301, "").with("location", "/small"),
+        "/varies" => of(10).with("vary", "accept-encoding, x-original-url"),
+        "/aged" => of(10).with("age", "7").with("via", "1.0 other"),
+        "/twice" => of(10).with("link", "<a>").with("link", "<b>").with("surrogate-key", "t"),
+        _ => of(10),
+    }
+    .fresh(600)
+}
+
+#[tokio::test]
+async fn it_has_the_same_head_and_body_as_one_that_goes_the_long_way() {
+    let origin = Origin::serve(|asked| answer(&asked.target)).await;
+    let edge = before(origin.address()).telemetry("access_log = \"json\"").start().await;
+    let browser = "Accept-Encoding: gzip\r\nX-Original-URL: /evil\r\n";
+    let targets = [
+        "/nothing",
+        "/small",
+        "/medium",
+        "/large",
+        "/chunked",
+        "/missing",
+        "/moved",
+        "/varies",
+        "/aged",
+        "/twice",
+        "/query?a=b&c",
+    ];
+    let mut line = Line::to(edge.address()).await;
+    for target in targets {
+        let first = edge.get_with(target, &[("host", "a.test"), ("accept-encoding", "gzip")]).await;
+        assert!(CacheStatus::of(&first.headers).is_some_and(|status| status.stored), "{target}: {first:?}");
+        let at_once = ask(&mut line, target, browser).await;
+        let other = ask(&mut line, target, &format!("{browser}TE: trailers\r\n")).await;
+        assert_eq!(at_once, other, "{target}");
+    }
+    let hits = 2 * targets.len();
+    assert_eq!(origin.hits(), targets.len());
+    let lines = || edge.log().matches("\"cache\":\"hit\"").count();
+    for _ in 0..100 {
+        if lines() == hits {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(lines(), hits, "each is in the log once: {}", edge.log());
+}
+
+#[tokio::test]
+async fn another_variant_is_not_given_and_a_purge_and_an_end_count() {
+    let origin = Origin::serve(|asked| {
+        let body = format!("{} {}", asked.field("accept-encoding").unwrap_or_default(), asked.number);
+        ok(body).fresh(if asked.target == "/short" { 1 } else { 600 }).with("vary", "accept-encoding")
+    })
+    .await;
+    let edge = before(origin.address()).start().await;
+    let gzip = [("accept-encoding", "gzip")];
+    let br = [("accept-encoding", "br")];
+    assert_eq!(edge.get_with("/x", &gzip).await.text(), "gzip 1");
+    assert_eq!(edge.get_with("/x", &br).await.text(), "br 2");
+    assert_eq!(edge.get_with("/x", &gzip).await.text(), "gzip 1");
+    assert_eq!(edge.get_with("/x", &br).await.text(), "br 2");
+    assert_eq!(edge.ask("PURGE", "/x", &[]).await.status, 200);
+    assert_eq!(edge.get_with("/x", &gzip).await.text(), "gzip 3", "purged");
+    assert_eq!(edge.get_with("/short", &gzip).await.text(), "gzip 4");
+    tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
+    assert_eq!(edge.get_with("/short", &gzip).await.text(), "gzip 5", "its time is over");
+}
+
+#[tokio::test]
+async fn what_rules_say_of_a_request_or_an_answer_is_done() {
+    let cases = [
+        ("match = { header = { x-device = \"phone\" } }\naction = \"deny\"", "x-device", "phone", 403, "", "fields"),
+        ("response_headers = { set = { x-edge = \"1\" } }", "x-device", "tv", 200, "x-edge: 1", "the answer's fields"),
+        ("browser_ttl = \"5s\"", "x-device", "tv", 200, "max-age=5\r\n", "what browsers are told"),
+        ("key = { headers = [\"x-device\"] }", "x-device", "tv", 200, "fwd=uri-miss", "the key"),
+        ("client_cache_control = \"honour\"", "cache-control", "no-cache", 200, "fwd=request", "the client's word"),
+    ];
+    for (rule, name, value, want, words, why) in cases {
+        let origin = Origin::serve(|_| ok("body").fresh(600)).await;
+        let edge = before(origin.address()).rule(rule).start().await;
+        let mut line = Line::to(edge.address()).await;
+        for field in ["X: y", &format!("{name}: {value}")] {
+            line.send(format!("GET /x HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n")).await;
+            let head = line.head().await.expect("an answer");
+            let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            line.exactly(length.expect("a length")).await;
+            if field != "X: y" {
+                assert!(head.starts_with(&format!("HTTP/1.1 {want} ")) && head.contains(words), "{why}: {head}");
+            }
+        }
+    }
+}
