@@ -271,7 +271,7 @@ impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
         } else {
             let piece = self.prefix.split_to(self.prefix.len().min(buffer.remaining()));
             buffer.put_slice(&piece);
-            if self.stopped.is_none() && buffer.remaining() > 0 {
+            if self.stopped.is_none() && buffer.remaining() > 0 && !piece.ends_with(b"\r\n\r\n") {
                 // The rest of a request that was read to choose the protocol; what is wrong is found the next time.
                 let _ = Pin::new(&mut self.inner).poll_read(cx, buffer);
             }
