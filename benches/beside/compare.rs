@@ -64,13 +64,21 @@ fn compared(workload: &Workload, servers: &[Server], arguments: &Arguments, plac
             samples[0].1.push(tried(&load, larder, place)?);
         }
     } else {
-        for _ in 0..arguments.rounds {
-            for (server, (_, samples)) in able.iter().zip(&mut samples) {
-                samples.push(load.run(server, place, Duration::from_secs(arguments.seconds))?);
+        for round in 0..arguments.rounds {
+            // Whoever fails is left out from there on.
+            for (server, (_, samples)) in
+                able.iter().zip(&mut samples).filter(|(_, (_, samples))| samples.len() == round)
+            {
+                match load.run(server, place, Duration::from_secs(arguments.seconds)) {
+                    Ok(sample) => samples.push(sample),
+                    Err(failure) if server.kind == Kind::Larder => return Err(failure),
+                    Err(failure) => eprintln!("    {} fails: {failure}", server.kind.name()),
+                }
             }
         }
     }
-    samples.retain(|(_, samples)| !samples.is_empty());
+    let rounds = if arguments.smoke { 1 } else { arguments.rounds };
+    samples.retain(|(_, samples)| samples.len() == rounds);
     let medians = samples.into_iter().map(|(kind, samples)| (kind, middle(&samples))).collect();
     Ok(Row { title: workload.title, medians })
 }

@@ -1,11 +1,9 @@
 //! How many instructions does a hit take, and is that within the budget?
 //!
-//! ```sh
-//! cargo bench --profile measured --bench instructions
-//! ```
+//! `benches/instructions/run` builds the binary that is counted, and runs this.
 //!
-//! The whole `larder serve` runs under `valgrind --tool=callgrind`, with one worker and the system's allocator, and answers
-//! hits of 1 KiB over one connection. Two runs that differ in their number of hits alone give the cost of one: starting
+//! The whole `larder serve` runs under `valgrind --tool=callgrind`, with one worker and the system's allocator and clocks
+//! (feature `callgrind`), and answers hits of 1 KiB over one connection. Two runs that differ in their number of hits alone give the cost of one: starting
 //! and ending cancel out. The kernel's part is not in it, and neither is waiting for memory. The counts are the same to
 //! within a per cent from run to run, also on a busy machine, which no time is.
 //!
@@ -14,7 +12,7 @@
 //! **Below it by more than 5 %**: lower it likewise, in the commit that earned it, so that nobody spends it unseen. Another
 //! compiler moves the counts as well; that is a commit of its own.
 //!
-//! In a build without optimisation (`cargo test --bench instructions`) each workload is only tried, without valgrind.
+//! Without a binary to count (`cargo test --bench instructions`) each workload is only tried, without valgrind.
 
 #[path = "../beside/origin.rs"]
 mod origin;
@@ -31,11 +29,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Names the process that is to be the server; the rest of its arguments are Larder's own.
-const SERVER: &str = "LARDER_INSTRUCTIONS_SERVER";
+/// Names the binary that is counted.
+const COUNTED: &str = "LARDER_COUNTED";
 
 /// Hits of the two runs. The difference drowns what their starts differ by; a run takes a few seconds.
-const HITS: [u32; 2] = [2_000, 12_000];
+const HITS: [u32; 2] = [1_000, 6_000];
 
 /// Starting takes a second or two under valgrind; whoever takes longer hangs.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -65,10 +63,7 @@ fn workloads() -> [Workload; 3] {
 }
 
 fn main() -> ExitCode {
-    if std::env::var_os(SERVER).is_some() {
-        return larder::cli::main();
-    }
-    let checked = if cfg!(debug_assertions) { try_each() } else { count_each() };
+    let checked = std::env::var_os(COUNTED).map_or_else(try_each, |binary| count_each(Path::new(&binary)));
     checked.unwrap_or_else(|failure| {
         eprintln!("error: {failure}");
         ExitCode::FAILURE
@@ -79,23 +74,29 @@ fn main() -> ExitCode {
 fn try_each() -> Result<ExitCode, Failure> {
     let folder = tempfile::tempdir()?;
     for workload in &workloads() {
-        run(workload, 3, None, folder.path())?;
+        let program = Command::new(env!("CARGO_BIN_EXE_larder"));
+        run(workload, 3, program, folder.path())?;
         eprintln!("{}: answers as it should", workload.name);
     }
-    eprintln!("to count instructions: cargo bench --profile measured --bench instructions");
+    eprintln!("to count instructions: benches/instructions/run");
     Ok(ExitCode::SUCCESS)
 }
 
-fn count_each() -> Result<ExitCode, Failure> {
+fn count_each(binary: &Path) -> Result<ExitCode, Failure> {
+    let binary = std::fs::canonicalize(binary)?;
     let folder = tempfile::tempdir()?;
     let mut code = ExitCode::SUCCESS;
     for workload in &workloads() {
         let allowed = budget(workload.name)?;
-        // What the last run of the workload that failed wrote stays, to be looked at.
+        // What the longer run wrote stays, to be looked at.
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{}", workload.name));
         let mut counts = [0; 2];
         for (count, hits) in counts.iter_mut().zip(HITS) {
-            *count = run(workload, hits, Some(&file), folder.path())?;
+            let mut program = Command::new("valgrind");
+            program.args(["--tool=callgrind", "--quiet"]);
+            program.arg(format!("--callgrind-out-file={}", file.display())).arg(&binary);
+            run(workload, hits, program, folder.path())?;
+            *count = total(&file)?;
         }
         let each = counts[1].saturating_sub(counts[0]) / u64::from(HITS[1] - HITS[0]);
         let share = each as f64 / allowed as f64;
@@ -122,10 +123,10 @@ fn budget(name: &str) -> Result<u64, Failure> {
     Ok(line.ok_or_else(|| format!("budget.txt has no line for {name}"))?.trim().parse()?)
 }
 
-/// Answers that many hits; the instructions of the whole process, or 0 where they are not counted.
-fn run(workload: &Workload, hits: u32, counted: Option<&Path>, folder: &Path) -> Result<u64, Failure> {
+/// Has `program` answer that many hits.
+fn run(workload: &Workload, hits: u32, program: Command, folder: &Path) -> Result<(), Failure> {
     let origin = Origin::start()?;
-    let mut server = Server::start(origin.address, counted, folder)?;
+    let mut server = Server::start(origin.address, program, folder)?;
     let stream = TcpStream::connect(server.address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -142,8 +143,7 @@ fn run(workload: &Workload, hits: u32, counted: Option<&Path>, folder: &Path) ->
     if origin.requests() != 1 {
         return Err(format!("{}: the origin was asked {} times: no hits", workload.name, origin.requests()).into());
     }
-    server.stop()?;
-    counted.map_or(Ok(0), total)
+    server.stop()
 }
 
 /// Sends a request and reads its answer; its status, and how long its body was.
@@ -178,31 +178,21 @@ fn total(file: &Path) -> Result<u64, Failure> {
     Ok(figure.ok_or("callgrind wrote no total")?.trim().parse()?)
 }
 
-/// This program as `larder serve`, under valgrind where it is counted; ended when dropped.
+/// `larder serve`, under valgrind where it is counted; ended when dropped.
 struct Server {
     child: Child,
     address: SocketAddr,
 }
 
 impl Server {
-    fn start(origin: SocketAddr, counted: Option<&Path>, folder: &Path) -> Result<Self, Failure> {
+    fn start(origin: SocketAddr, mut command: Command, folder: &Path) -> Result<Self, Failure> {
         let file = folder.join("larder.toml");
         let text = format!(
             "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
              [telemetry]\naccess_log = \"off\"\n[[origins]]\nname = \"app\"\nurls = [\"http://{origin}\"]\n"
         );
         std::fs::write(&file, text)?;
-        let program = std::env::current_exe()?;
-        let mut command = match counted {
-            None => Command::new(program),
-            Some(out) => {
-                let mut command = Command::new("valgrind");
-                command.args(["--tool=callgrind", "--quiet"]);
-                command.arg(format!("--callgrind-out-file={}", out.display())).arg(program);
-                command
-            }
-        };
-        command.args(["serve", "--config"]).arg(&file).env(SERVER, "1").env("NO_COLOR", "1");
+        command.args(["serve", "--config"]).arg(&file).env_remove("LARDER_TOKEN").env("NO_COLOR", "1");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
         let mut said = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
