@@ -1,0 +1,133 @@
+//! Each workload on each cache, in turn: are the answers right, and what do they cost?
+
+use std::time::Duration;
+
+use crate::arguments::Arguments;
+use crate::client::Client;
+use crate::load::{Load, Sample, median};
+use crate::servers::{Kind, Options, Place, Server, urls_script};
+use crate::table::{self, Row};
+use crate::workloads::{self, URLS, URLS_PREFIX, Workload};
+use crate::{Failure, process, stampede};
+
+/// The least that wrk and h2load take; enough to see that they understand the answers.
+const SMOKE: Duration = Duration::from_secs(1);
+
+/// Runs what was asked for, and prints the tables.
+pub(crate) fn all(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
+    let wanted: Vec<_> = workloads::all().into_iter().filter(|workload| arguments.wants(workload.name)).collect();
+    let servers = started(arguments, place, !wanted.is_empty() || arguments.wants(stampede::NAME))?;
+    let mut rows = Vec::new();
+    for workload in &wanted {
+        eprintln!("{}", workload.title);
+        let row = compared(workload, &servers, arguments, place)?;
+        eprintln!("    {}", table::processor(&row));
+        rows.push(row);
+    }
+    if !arguments.smoke && !rows.is_empty() {
+        table::say(&table::of_processor(&rows));
+        table::say(&table::of_speed(&rows));
+    }
+    if arguments.wants(stampede::NAME) {
+        stampede::all(arguments, place, &servers)?;
+    }
+    Ok(())
+}
+
+fn started(arguments: &Arguments, place: &Place, wanted: bool) -> Result<Vec<Server>, Failure> {
+    let mut servers = Vec::new();
+    for kind in Kind::ALL.into_iter().filter(|_| wanted) {
+        if kind.is_installed() {
+            servers.push(Server::start(kind, &arguments.larder, place, &Options::default())?);
+        } else {
+            eprintln!("{} is not installed and is left out", kind.name());
+        }
+    }
+    Ok(servers)
+}
+
+fn compared(workload: &Workload, servers: &[Server], arguments: &Arguments, place: &Place) -> Result<Row, Failure> {
+    let script = workload.is_spread.then(|| urls_script(place, URLS_PREFIX, URLS)).transpose()?;
+    let load = workload.load(script);
+    let mut able = Vec::new();
+    for server in servers {
+        match checked(workload, server, arguments, place) {
+            Ok(true) => able.push(server),
+            Ok(false) => {}
+            Err(failure) if server.kind == Kind::Larder => return Err(failure),
+            Err(failure) => eprintln!("    {} cannot: {failure}", server.kind.name()),
+        }
+    }
+    let mut samples: Vec<(Kind, Vec<Sample>)> = able.iter().map(|server| (server.kind, Vec::new())).collect();
+    if arguments.smoke {
+        if let Some(larder) = able.iter().find(|server| server.kind == Kind::Larder) {
+            samples[0].1.push(tried(&load, larder, place)?);
+        }
+    } else {
+        for round in 0..arguments.rounds {
+            // Whoever fails is left out from there on.
+            for (server, (_, samples)) in
+                able.iter().zip(&mut samples).filter(|(_, (_, samples))| samples.len() == round)
+            {
+                match load.run(server, place, Duration::from_secs(arguments.seconds)) {
+                    Ok(sample) => samples.push(sample),
+                    Err(failure) if server.kind == Kind::Larder => return Err(failure),
+                    Err(failure) => eprintln!("    {} fails: {failure}", server.kind.name()),
+                }
+            }
+        }
+    }
+    let rounds = if arguments.smoke { 1 } else { arguments.rounds };
+    samples.retain(|(_, samples)| samples.len() == rounds);
+    let medians = samples.into_iter().map(|(kind, samples)| (kind, middle(&samples))).collect();
+    Ok(Row { title: workload.title, medians })
+}
+
+/// One load of the least length.
+pub(crate) fn tried(load: &Load, server: &Server, place: &Place) -> Result<Sample, Failure> {
+    let program = if load.streams.is_some() { "h2load" } else { "wrk" };
+    if process::is_installed(program) {
+        return load.run(server, place, SMOKE);
+    }
+    eprintln!("    {program} is not installed: the load is left out");
+    Ok(Sample { cpu: 0.0, rate: 0.0, p50: 0.0, p99: 0.0 })
+}
+
+/// Each figure's median.
+pub(crate) fn middle(samples: &[Sample]) -> Sample {
+    let of = |figure: fn(&Sample) -> f64| median(samples.iter().map(figure));
+    Sample { cpu: of(|s| s.cpu), rate: of(|s| s.rate), p50: of(|s| s.p50), p99: of(|s| s.p99) }
+}
+
+/// Fills the cache, and looks whether it answers as the workload wants. `false`: it has no TLS.
+fn checked(workload: &Workload, server: &Server, arguments: &Arguments, place: &Place) -> Result<bool, Failure> {
+    if workload.secure && server.https.is_none() {
+        return Ok(false);
+    }
+    let connect = || server.connect(place, workload.secure);
+    if workload.is_spread {
+        let count = if arguments.smoke { URLS / 10 } else { URLS };
+        connect()?.fetch((0..count).map(|number| format!("{URLS_PREFIX}{number}")))?;
+    }
+    // Filled by a request without the workload's fields: a range or a condition would not fill it.
+    let _ = connect()?.get(workload.target, &[])?;
+    right(workload, &mut connect()?)?;
+    let before = place.origin.requests();
+    right(workload, &mut connect()?)?;
+    let asked = place.origin.requests() - before;
+    if asked != u64::from(!workload.is_hit) {
+        return Err(format!("the origin was asked {asked} times").into());
+    }
+    Ok(true)
+}
+
+fn right(workload: &Workload, client: &mut Client) -> Result<(), Failure> {
+    let fields: Vec<_> = workload.fields.iter().map(String::as_str).collect();
+    let reply = client.get(workload.target, &fields)?;
+    let is_right = reply.body.len() == workload.length && reply.body.iter().all(|byte| *byte == b'x');
+    if reply.status != workload.status || !is_right {
+        let status = reply.head.lines().next().unwrap_or_default();
+        return Err(format!("{}: {} bytes with {status}", workload.name, reply.body.len()).into());
+    }
+    Ok(())
+}

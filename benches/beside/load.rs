@@ -1,0 +1,142 @@
+//! How many requests does a server answer, and how fast, while wrk or h2load asks all the time?
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::servers::{Place, Server};
+use crate::{Failure, process};
+
+/// One load: who asks, and how.
+#[derive(Clone, Default)]
+pub(crate) struct Load {
+    pub(crate) target: String,
+    pub(crate) fields: Vec<String>,
+    pub(crate) secure: bool,
+    pub(crate) connections: usize,
+    /// A script for wrk, which chooses targets.
+    pub(crate) script: Option<PathBuf>,
+    /// HTTP/2 with so many streams on each connection.
+    pub(crate) streams: Option<usize>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Sample {
+    /// Processor time of the server for one request, in microseconds.
+    pub(crate) cpu: f64,
+    /// Requests in a second.
+    pub(crate) rate: f64,
+    /// Milliseconds.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
+
+struct Asked {
+    requests: u64,
+    rate: f64,
+    p50: f64,
+    p99: f64,
+}
+
+impl Load {
+    /// Loads the server for so long.
+    pub(crate) fn run(&self, server: &Server, place: &Place, duration: Duration) -> Result<Sample, Failure> {
+        let before = server.seconds();
+        let asked = match self.streams {
+            None => self.wrk(server, place, duration)?,
+            Some(streams) => self.h2load(server, place, duration, streams)?,
+        };
+        let used = server.seconds() - before;
+        let Asked { requests, rate, p50, p99 } = asked;
+        if requests == 0 {
+            return Err(format!("{}: no answers to {}", server.kind.name(), self.target).into());
+        }
+        Ok(Sample { cpu: used * 1e6 / requests as f64, rate, p50, p99 })
+    }
+
+    fn wrk(&self, server: &Server, place: &Place, duration: Duration) -> Result<Asked, Failure> {
+        let mut arguments = vec!["-t1".to_owned(), format!("-c{}", self.connections), "--latency".to_owned()];
+        arguments.push(format!("-d{}s", duration.as_secs()));
+        arguments.extend(self.fields.iter().flat_map(|field| ["-H".to_owned(), field.clone()]));
+        if let Some(script) = &self.script {
+            arguments.extend(["-s".to_owned(), script.display().to_string()]);
+        }
+        arguments.push(server.url(self.secure) + &self.target);
+        let text = process::output(place.cores.load, "wrk", &arguments)?;
+        let figure = |start: &str| {
+            let line = text.lines().find_map(|line| line.trim().strip_prefix(start));
+            line.map(str::trim).ok_or_else(|| format!("wrk says nothing of {start}:\n{text}"))
+        };
+        let requests: u64 = text
+            .lines()
+            .find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok())
+            .ok_or_else(|| format!("wrk does not count:\n{text}"))?;
+        let lost: u64 = text
+            .lines()
+            .filter(|line| line.contains("Socket errors:") || line.contains("Non-2xx"))
+            .flat_map(|line| line.split(|c: char| !c.is_ascii_digit()))
+            .filter_map(|word| word.parse::<u64>().ok())
+            .sum();
+        // Non-2xx has a 2 and a 3 of its own.
+        if lost * 1000 > requests && text.contains("rrors:") || text.contains("Non-2xx") {
+            return Err(format!("{} does not answer as it should:\n{text}", server.kind.name()).into());
+        }
+        let (p50, p99) = (milliseconds(figure("50%")?)?, milliseconds(figure("99%")?)?);
+        Ok(Asked { requests, rate: figure("Requests/sec:")?.parse()?, p50, p99 })
+    }
+
+    fn h2load(&self, server: &Server, place: &Place, duration: Duration, streams: usize) -> Result<Asked, Failure> {
+        let log = place.folder.path().join("h2load.log");
+        let mut arguments = vec!["-t1".to_owned(), format!("-c{}", self.connections), format!("-m{streams}")];
+        arguments.extend([format!("-D{}", duration.as_secs()), format!("--log-file={}", log.display())]);
+        arguments.extend(self.fields.iter().flat_map(|field| ["-H".to_owned(), field.clone()]));
+        arguments.push(server.url(self.secure) + &self.target);
+        let text = process::output(place.cores.load, "h2load", &arguments)?;
+        // Start in microseconds, status, duration in microseconds.
+        let lines = fs::read_to_string(&log)?;
+        fs::remove_file(&log)?;
+        let mut durations = Vec::new();
+        for line in lines.lines() {
+            let mut fields = line.split('\t').skip(1);
+            match (fields.next(), fields.next()) {
+                (Some("200"), Some(duration)) => durations.push(duration.trim().parse::<f64>()? / 1000.0),
+                _ => return Err(format!("{} does not answer as it should: {line}\n{text}", server.kind.name()).into()),
+            }
+        }
+        let protocol = if self.secure { "Application protocol: h2" } else { "req/s" };
+        if !text.contains(protocol) {
+            return Err(format!("{} does not speak HTTP/2:\n{text}", server.kind.name()).into());
+        }
+        let requests = durations.len() as u64;
+        let (p50, p99) = (percentile(&mut durations, 0.50), percentile(&mut durations, 0.99));
+        Ok(Asked { requests, rate: requests as f64 / duration.as_secs_f64(), p50, p99 })
+    }
+}
+
+/// wrk's figures have units of their own: `640.00us`, `1.20ms`, `2.01s`.
+fn milliseconds(text: &str) -> Result<f64, Failure> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "us" => 0.001,
+        "ms" => 1.0,
+        "s" => 1000.0,
+        "m" => 60_000.0,
+        unit => return Err(format!("{unit} is no unit of time").into()),
+    };
+    Ok(digits.parse::<f64>()? * unit)
+}
+
+/// The value that this share of them does not exceed; 0 of none.
+pub(crate) fn percentile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index, within the length")]
+    let at = (last as f64 * share).round() as usize;
+    values.get(at).copied().unwrap_or(0.0)
+}
+
+/// The middle one.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    percentile(&mut values.collect::<Vec<_>>(), 0.5)
+}

@@ -1,0 +1,235 @@
+//! How many instructions does a hit take, and is that within the budget?
+//!
+//! `benches/instructions/run` builds the binary that is counted, and runs this.
+//!
+//! The whole `larder serve` runs under `valgrind --tool=callgrind`, with one worker and the system's allocator and clocks
+//! (feature `callgrind`), and answers hits of 1 KiB over one connection. Two runs that differ in their number of hits alone give the cost of one: starting
+//! and ending cancel out. The kernel's part is not in it, and neither is waiting for memory. The counts are the same to
+//! within a per cent from run to run, also on a busy machine, which no time is.
+//!
+//! **Above the budget** (`budget.txt`): look at what was added, with the command that is printed, and take it off the path
+//! of a hit, or say in the commit what the instructions buy and raise the budget to 2 % above the new count.
+//! **Below it by more than 5 %**: lower it likewise, in the commit that earned it, so that nobody spends it unseen. Another
+//! compiler moves the counts as well; that is a commit of its own.
+//!
+//! Without a binary to count (`cargo test --bench instructions`) each workload is only tried, without valgrind.
+
+#[path = "../beside/origin.rs"]
+mod origin;
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use origin::{ETAG, Origin};
+use rustix::process::{Pid, Signal, kill_process};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Names the binary that is counted.
+const COUNTED: &str = "LARDER_COUNTED";
+
+/// Hits of the two runs. The difference drowns what their starts differ by; a run takes a few seconds.
+const HITS: [u32; 2] = [1_000, 6_000];
+
+/// Starting takes a second or two under valgrind; whoever takes longer hangs.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A count this far below its budget asks for a lower one.
+const SLACK: f64 = 0.95;
+
+const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+    Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-GB,en;q=0.7,de;q=0.3\r\nPriority: u=0, i\r\n\
+    Connection: keep-alive\r\nCookie: session=0123456789abcdef; theme=dark\r\nReferer: https://shop.example/products\r\n\
+    Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: same-origin\r\n\
+    Upgrade-Insecure-Requests: 1\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n";
+
+struct Workload {
+    name: &'static str,
+    fields: String,
+    status: &'static str,
+    body: u64,
+}
+
+fn workloads() -> [Workload; 3] {
+    [
+        Workload { name: "plain", fields: String::new(), status: "200", body: 1024 },
+        Workload { name: "browser", fields: BROWSER.to_owned(), status: "200", body: 1024 },
+        Workload { name: "not-modified", fields: format!("If-None-Match: {ETAG}\r\n"), status: "304", body: 0 },
+    ]
+}
+
+fn main() -> ExitCode {
+    let checked = std::env::var_os(COUNTED).map_or_else(try_each, |binary| count_each(Path::new(&binary)));
+    checked.unwrap_or_else(|failure| {
+        eprintln!("error: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Each workload once, uncounted.
+fn try_each() -> Result<ExitCode, Failure> {
+    let folder = tempfile::tempdir()?;
+    for workload in &workloads() {
+        let program = Command::new(env!("CARGO_BIN_EXE_larder"));
+        run(workload, 3, program, folder.path())?;
+        eprintln!("{}: answers as it should", workload.name);
+    }
+    eprintln!("to count instructions: benches/instructions/run");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn count_each(binary: &Path) -> Result<ExitCode, Failure> {
+    let binary = std::fs::canonicalize(binary)?;
+    let folder = tempfile::tempdir()?;
+    let mut code = ExitCode::SUCCESS;
+    for workload in &workloads() {
+        let allowed = budget(workload.name)?;
+        // What the longer run wrote stays, to be looked at.
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{}", workload.name));
+        let mut counts = [0; 2];
+        for (count, hits) in counts.iter_mut().zip(HITS) {
+            let mut program = Command::new("valgrind");
+            program.args(["--tool=callgrind", "--quiet"]);
+            program.arg(format!("--callgrind-out-file={}", file.display())).arg(&binary);
+            run(workload, hits, program, folder.path())?;
+            *count = total(&file)?;
+        }
+        let each = counts[1].saturating_sub(counts[0]) / u64::from(HITS[1] - HITS[0]);
+        let share = each as f64 / allowed as f64;
+        let verdict = match share {
+            _ if share > 1.0 => {
+                code = ExitCode::FAILURE;
+                "TOO MANY"
+            }
+            _ if share < SLACK => "fewer: lower the budget",
+            _ => "within the budget",
+        };
+        eprintln!(
+            "{:<14}{each:>8} instructions a hit, {:>5.1} % of {allowed}: {verdict}",
+            workload.name,
+            share * 100.0
+        );
+        eprintln!("              callgrind_annotate --inclusive=yes {} | head -60", file.display());
+    }
+    Ok(code)
+}
+
+fn budget(name: &str) -> Result<u64, Failure> {
+    let line = include_str!("budget.txt").lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(line.ok_or_else(|| format!("budget.txt has no line for {name}"))?.trim().parse()?)
+}
+
+/// Has `program` answer that many hits.
+fn run(workload: &Workload, hits: u32, program: Command, folder: &Path) -> Result<(), Failure> {
+    let origin = Origin::start()?;
+    let mut server = Server::start(origin.address, program, folder)?;
+    let stream = TcpStream::connect(server.address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut reader = BufReader::new(&stream);
+    let request = |fields: &str| format!("GET /kib/1/a HTTP/1.1\r\nHost: shop.example\r\n{fields}\r\n");
+    let (miss, hit) = (request(""), request(&workload.fields));
+    ask(&mut &stream, &mut reader, &miss)?;
+    for _ in 0..hits {
+        let (status, body) = ask(&mut &stream, &mut reader, &hit)?;
+        if status != workload.status || body != workload.body {
+            return Err(format!("{}: {status} with {body} bytes", workload.name).into());
+        }
+    }
+    if origin.requests() != 1 {
+        return Err(format!("{}: the origin was asked {} times: no hits", workload.name, origin.requests()).into());
+    }
+    server.stop()
+}
+
+/// Sends a request and reads its answer; its status, and how long its body was.
+fn ask(to: &mut impl Write, from: &mut impl BufRead, request: &str) -> Result<(String, u64), Failure> {
+    to.write_all(request.as_bytes())?;
+    let (mut status, mut length, mut line) = (String::new(), 0, String::new());
+    loop {
+        line.clear();
+        if from.read_line(&mut line)? == 0 {
+            return Err("the server closed".into());
+        }
+        let text = line.trim_end();
+        if text.is_empty() {
+            break;
+        }
+        if status.is_empty() {
+            text.split(' ').nth(1).unwrap_or_default().clone_into(&mut status);
+        } else if let Some(value) = text.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse()?;
+        }
+    }
+    if status == "304" {
+        length = 0;
+    }
+    Ok((status, io::copy(&mut from.take(length), &mut io::sink())?))
+}
+
+/// The figure behind `totals:` in what callgrind wrote.
+fn total(file: &Path) -> Result<u64, Failure> {
+    let text = std::fs::read_to_string(file)?;
+    let figure = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    Ok(figure.ok_or("callgrind wrote no total")?.trim().parse()?)
+}
+
+/// `larder serve`, under valgrind where it is counted; ended when dropped.
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(origin: SocketAddr, mut command: Command, folder: &Path) -> Result<Self, Failure> {
+        let file = folder.join("larder.toml");
+        let text = format!(
+            "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+             [telemetry]\naccess_log = \"off\"\n[[origins]]\nname = \"app\"\nurls = [\"http://{origin}\"]\n"
+        );
+        std::fs::write(&file, text)?;
+        command.args(["serve", "--config"]).arg(&file).env_remove("LARDER_TOKEN").env("NO_COLOR", "1");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+        let mut said = BufReader::new(child.stderr.take().expect("it is piped")).lines().map_while(Result::ok);
+        let mut all = String::new();
+        let address = said.find_map(|line| {
+            all.push_str(&line);
+            all.push('\n');
+            let (before, after) = line.split_once("listening on http://")?;
+            (!before.ends_with("admin ")).then(|| after.trim().parse().ok())?
+        });
+        // What else it says is read, so that it never waits for us.
+        thread::spawn(move || said.for_each(drop));
+        let Some(address) = address else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("the server did not start; it said:\n{all}").into());
+        };
+        Ok(Self { child, address })
+    }
+
+    /// Lets it end by itself, so that valgrind writes what it counted.
+    fn stop(&mut self) -> Result<(), Failure> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait()? {
+                return if status.success() { Ok(()) } else { Err(format!("the server ended with {status}").into()) };
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Err("the server did not end".into())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
