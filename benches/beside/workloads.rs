@@ -95,7 +95,9 @@ pub(crate) fn all() -> Vec<Workload> {
         Workload { streams: Some(10), ..Workload::new("h2", "1 KiB hit, HTTP/2 over TLS, 10 streams", "/kib/1/a") }
             .secure(),
         Workload::new("connect", "1 KiB hit, a new TCP connection each", "/kib/1/a").with(&close),
-        Workload::new("connect-tls", "1 KiB hit, a new TLS connection each", "/kib/1/a").with(&close).secure(),
+        Workload::new("connect-tls", "1 KiB hit, a new TLS connection each, tickets offered", "/kib/1/a")
+            .with(&close)
+            .secure(),
         Workload { is_hit: false, ..Workload::new("pass", "1 KiB passed through, not storable", "/pass/a") },
     ]
 }
