@@ -56,8 +56,8 @@ pub struct Client {
     pub interim: Option<Interim>,
 }
 
-/// A request that is nothing but a question for what is stored: a GET over HTTP/1.1 without a body, without conditions or
-/// ranges, and without a word about its connection. Views into the bytes that it came in.
+/// A request that is nothing but a question for what is stored, or whether it is still what the client has: a GET over
+/// HTTP/1.1 without a body, without ranges, and without a word about its connection. Views into the bytes that it came in.
 #[derive(Debug, Clone, Copy)]
 pub struct Plain<'a> {
     /// The client's address.

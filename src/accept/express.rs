@@ -1,6 +1,6 @@
 //! Which requests are so plain that they can be answered where they are read?
 //!
-//! Most hits are: a GET that came whole, without a body, conditions, ranges or a word about its connection. Its bytes are looked
+//! Most hits are: a GET that came whole, without a body, ranges or a word about its connection. Its bytes are looked
 //! at in place, and the handler answers out of memory; the library never hears of it. Whatever is not just so, and whatever
 //! is in doubt, the library reads as if nobody had looked before it.
 
@@ -66,13 +66,10 @@ impl<H: Handler> Express<H> {
             self.door.telemetry.metrics().panics.inc();
             None
         });
-        match answered {
-            Some(body) => Some((length, body)),
-            None => {
-                answer.clear();
-                None
-            }
+        if answered.is_none() {
+            answer.clear();
         }
+        Some((length, answered?))
     }
 
     /// Whether there is one `Host`, and it is valid; remembers whom it means.
@@ -103,9 +100,9 @@ fn speaks_of_more(field: &Header<'_>) -> bool {
         7 => is("upgrade") || is("trailer"),
         8 => is("if-match") || is("if-range"),
         10 => is("connection") && !field.value.eq_ignore_ascii_case(b"keep-alive"),
-        13 => is("if-none-match") || is("authorization"),
+        13 => is("authorization"),
         14 => is("content-length"),
-        17 => is("transfer-encoding") || is("if-modified-since"),
+        17 => is("transfer-encoding"),
         19 => is("if-unmodified-since"),
         _ => false,
     }

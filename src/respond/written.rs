@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::cache_status;
 use super::head::VIA_LARDER;
 use crate::cache::entry::Entry;
+use crate::policy::conditional;
 use crate::policy::outcome::Outcome;
 use crate::policy::time::Timestamp;
 
@@ -26,6 +27,28 @@ pub fn whole(entry: &Entry, outcome: &Outcome, now: Timestamp, answer: &mut Writ
     let body = entry.body.as_single().filter(|body| body.len() <= MOST_BODY && entry.part.is_none())?;
     let head = entry.written_head(|| head(entry))?;
     answer.extend_from_slice(head);
+    finish(entry, outcome, now, answer);
+    if body.len() > SMALL_BODY {
+        return Some(body.clone());
+    }
+    answer.extend_from_slice(body);
+    Some(Bytes::new())
+}
+
+/// The same of "not modified", which has no body. `None`: the library has to complete it.
+pub fn not_modified(entry: &Entry, outcome: &Outcome, now: Timestamp, answer: &mut Written) -> Option<()> {
+    let headers = conditional::not_modified_fields(&entry.head.headers);
+    headers.contains_key(DATE).then_some(())?;
+    answer.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n");
+    for (name, value) in headers.iter().filter(|(name, _)| **name != AGE) {
+        line(name, value.as_bytes(), answer);
+    }
+    finish(entry, outcome, now, answer);
+    Some(())
+}
+
+/// What differs from answer to answer, and the empty line.
+fn finish(entry: &Entry, outcome: &Outcome, now: Timestamp, answer: &mut Written) {
     answer.extend_from_slice(b"age: ");
     answer.extend_from_slice(itoa::Buffer::new().format(entry.head.freshness.age(now).as_secs()).as_bytes());
     answer.extend_from_slice(b"\r\nvia: ");
@@ -33,11 +56,6 @@ pub fn whole(entry: &Entry, outcome: &Outcome, now: Timestamp, answer: &mut Writ
     answer.extend_from_slice(b"\r\ncache-status: ");
     cache_status::write(outcome, answer);
     answer.extend_from_slice(b"\r\n\r\n");
-    if body.len() > SMALL_BODY {
-        return Some(body.clone());
-    }
-    answer.extend_from_slice(body);
-    Some(Bytes::new())
 }
 
 /// The head without what differs from answer to answer, and without the empty line.
@@ -47,19 +65,22 @@ fn head(entry: &Entry) -> Option<Box<[u8]>> {
     if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || !headers.contains_key(DATE) {
         return None;
     }
-    let reason = status.canonical_reason()?;
-    let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
-    let mut line = |name: &HeaderName, value: &[u8]| {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value);
-        head.extend_from_slice(b"\r\n");
-    };
+    let mut head = Written::new();
+    for part in ["HTTP/1.1 ", status.as_str(), " ", status.canonical_reason()?, "\r\n"] {
+        head.extend_from_slice(part.as_bytes());
+    }
     for (name, value) in headers.iter().filter(|(name, _)| **name != AGE) {
-        line(name, value.as_bytes());
+        line(name, value.as_bytes(), &mut head);
     }
     if !headers.contains_key(CONTENT_LENGTH) {
-        line(&CONTENT_LENGTH, itoa::Buffer::new().format(entry.body.len()).as_bytes());
+        line(&CONTENT_LENGTH, itoa::Buffer::new().format(entry.body.len()).as_bytes(), &mut head);
     }
-    Some(head.into())
+    Some(head.as_slice().into())
+}
+
+fn line(name: &HeaderName, value: &[u8], to: &mut Written) {
+    to.extend_from_slice(name.as_str().as_bytes());
+    to.extend_from_slice(b": ");
+    to.extend_from_slice(value);
+    to.extend_from_slice(b"\r\n");
 }

@@ -4,18 +4,22 @@
 //! the fields that `Vary` names, or more of the answer than its age, is left to that.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, PRAGMA};
-use http::{HeaderMap, HeaderName, Method};
+use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::look_up::{self, Found, Usable, may_refresh_early};
 use super::{Serve, Shared};
 use crate::cache::memory::Variants;
 use crate::client::Plain;
+use crate::policy::conditional::Condition;
 use crate::policy::key::KeyBuffer;
 use crate::policy::vary::Selecting;
 use crate::policy::{forwarding, hop, reuse};
-use crate::respond::stored::Asked;
+use crate::respond::stored::{self, Asked};
 use crate::respond::written::{self, Written};
+
+/// The conditions that a plain request may have: whether what it has is still what is stored.
+const CONDITIONS: [HeaderName; 2] = [IF_NONE_MATCH, IF_MODIFIED_SINCE];
 
 impl Serve {
     /// Answers from memory, or not at all: then nothing has been written, counted or changed, but that the key was asked for.
@@ -35,29 +39,37 @@ impl Serve {
         let scheme = request.scheme.as_str();
         let key = KeyBuffer::of(scheme, request.authority, request.target, &nothing, &treatment.key);
         let variants = shared.memory.get(key.as_bytes())?;
-        let headers = selecting(&variants, request);
+        let headers = telling(&variants, request);
         let now = shared.clock.now();
         let asked = Asked { method: &Method::GET, headers: &headers, treatment, expose_hidden: false, now };
-        let usable = fresh(shared, &variants, &asked)?;
-        let body = written::whole(&usable.entry, &usable.outcome, now, answer)?;
-        usable.entry.count_hit();
+        let Usable { entry, outcome, .. } = fresh(shared, &variants, &asked)?;
+        let (status, length, body) = match stored::condition(&entry.head, &asked) {
+            Condition::Proceed => (entry.head.status, entry.body.len(), written::whole(&entry, &outcome, now, answer)?),
+            Condition::NotModified => {
+                written::not_modified(&entry, &outcome, now, answer)?;
+                (StatusCode::NOT_MODIFIED, 0, Bytes::new())
+            }
+        };
+        entry.count_hit();
         if variants.entries().len() > 1 {
-            usable.entry.used(now);
+            entry.used(now);
         }
-        shared.telemetry.answered_at_once(request, usable.entry.head.status, usable.outcome, usable.entry.body.len());
+        shared.telemetry.answered_at_once(request, status, outcome, length);
         Some(body)
     }
 }
 
-/// The fields of the request by which the stored responses are told apart, cleaned as all are.
-fn selecting(variants: &Variants, request: &Plain<'_>) -> HeaderMap {
-    if variants.entries().iter().all(|entry| entry.head.selecting == Selecting::Any) {
+/// The fields of the request that count: its conditions, and those by which the stored responses are told apart, cleaned as
+/// all are.
+fn telling(variants: &Variants, request: &Plain<'_>) -> HeaderMap {
+    let has_conditions = request.has_any(&CONDITIONS);
+    if !has_conditions && variants.entries().iter().all(|entry| entry.head.selecting == Selecting::Any) {
         return HeaderMap::new();
     }
     let selects = |name: &HeaderName| {
         variants.entries().iter().any(|entry| entry.head.selecting.parts().any(|(selecting, _)| selecting == name))
     };
-    let mut headers = request.headers(selects);
+    let mut headers = request.headers(|name| CONDITIONS.contains(name) || selects(name));
     hop::strip(&mut headers);
     forwarding::drop_untrusted(&mut headers);
     forwarding::drop_unwanted(&mut headers);

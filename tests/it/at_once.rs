@@ -15,7 +15,8 @@ async fn ask(line: &mut Line, target: &str, fields: &str) -> (Vec<String>, Vec<u
     assert!(is_hit, "{target}: {head}");
     lines.retain(|line| !line.starts_with("cache-status: "));
     lines.sort();
-    let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    let length = length.filter(|_| !head.starts_with("HTTP/1.1 304 ")).unwrap_or(0);
     (lines, line.exactly(length).await.expect("the body"))
 }
 
@@ -23,7 +24,7 @@ fn answer(target: &str) -> Told {
     let of = |length: usize| ok("b".repeat(length));
     match target {
         "/nothing" => of(0),
-        "/small" => of(1024),
+        "/small" => of(1024).with("etag", "\"1\"").with("last-modified", "Tue, 01 Jan 2019 00:00:00 GMT"),
         "/medium" => of(5000),
         "/large" => of(70_000),
         "/chunked" => {
@@ -67,7 +68,18 @@ async fn it_has_the_same_head_and_body_as_one_that_goes_the_long_way() {
         let other = ask(&mut line, target, &format!("{browser}TE: trailers\r\n")).await;
         assert_eq!(at_once, other, "{target}");
     }
-    let hits = 2 * targets.len();
+    let since = "If-Modified-Since: Tue, 01 Jan 2030 00:00:00 GMT\r\n";
+    let conditions = [("If-None-Match: \"1\"\r\n", 304), ("If-None-Match: \"2\"\r\n", 200), (since, 304)];
+    for (condition, want) in conditions {
+        let at_once = ask(&mut line, "/small", condition).await;
+        let other = ask(&mut line, "/small", &format!("{condition}TE: trailers\r\n")).await;
+        assert_eq!(at_once, other, "{condition}");
+        assert!(
+            at_once.0.iter().any(|line| line.starts_with(&format!("HTTP/1.1 {want} "))),
+            "{condition}: {at_once:?}"
+        );
+    }
+    let hits = 2 * (targets.len() + conditions.len());
     assert_eq!(origin.hits(), targets.len());
     let lines = || edge.log().matches("\"cache\":\"hit\"").count();
     for _ in 0..100 {

@@ -15,7 +15,8 @@ use crate::respond::written::Written;
 impl<I: AsFd, H> Wire<I, H> {
     /// Whether the library waits for a request, has all that was read, and has sent all that it had to say.
     fn is_idle(&self) -> bool {
-        let Speech::Http1 { framing, unheard, .. } = &self.speech else { return false };
+        let Speech::Http1(http1) = &self.speech else { return false };
+        let framing = &http1.framing;
         let pulse = &*self.pulse;
         framing.is_between_requests()
             && self.stopped.is_none()
@@ -23,17 +24,17 @@ impl<I: AsFd, H> Wire<I, H> {
             && !pulse.is_owed()
             && !pulse.is_tunnel()
             && !pulse.outbox.has_mail()
-            && framing.heads().wrapping_add(*unheard) == pulse.requests()
+            && framing.heads().wrapping_add(http1.unheard) == pulse.requests()
     }
 }
 
 impl<I: AsyncWrite + AsFd + Unpin, H> Wire<I, H> {
     /// Writes an answer of the express's, as much of it as the client takes.
-    fn write_at_once(&mut self, cx: &mut Context<'_>, head: &[u8], body: Bytes) -> io::Result<()> {
+    fn write_at_once(&mut self, cx: &mut Context<'_>, head: &[u8], body: &Bytes) -> io::Result<()> {
         let outcome = if body.is_empty() {
             Pin::new(&mut self.inner).poll_write(cx, head)
         } else {
-            Pin::new(&mut self.inner).poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(&body)])
+            Pin::new(&mut self.inner).poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(body)])
         };
         let written = match self.mark(outcome) {
             Poll::Ready(written) => written?,
@@ -81,14 +82,14 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> Wire<I, H> {
     ) -> io::Result<usize> {
         let (mut at, mut count) = (before, 0);
         while at < buffer.filled().len() && self.unsent[0].is_empty() && self.unsent[1].is_empty() && self.is_idle() {
-            let Speech::Http1 { express, unheard, .. } = &mut self.speech else { break };
+            let Speech::Http1(http1) = &mut self.speech else { break };
             let mut answer = Written::new();
-            let Some((length, body)) = express.answer(&buffer.filled()[at..], &mut answer) else { break };
-            *unheard = unheard.wrapping_add(1);
+            let Some((length, body)) = http1.express.answer(&buffer.filled()[at..], &mut answer) else { break };
+            http1.unheard = http1.unheard.wrapping_add(1);
             self.pulse.answered_at_once();
             at += length;
             count += 1;
-            self.write_at_once(cx, &answer, body)?;
+            self.write_at_once(cx, &answer, &body)?;
         }
         let end = buffer.filled().len();
         buffer.filled_mut().copy_within(at..end, before);

@@ -42,13 +42,16 @@ const AT_ONCE: usize = 32;
 
 /// What a client speaks, as far as we follow it.
 enum Speech<H> {
-    Http1 {
-        framing: Framing,
-        express: Express<H>,
-        /// Requests that the library has not heard of, ever; wraps.
-        unheard: u32,
-    },
+    Http1(Box<Http1<H>>),
     Http2(Frames),
+}
+
+/// What is known of an HTTP/1 connection's requests.
+struct Http1<H> {
+    framing: Framing,
+    express: Express<H>,
+    /// Requests that the library has not heard of, ever; wraps.
+    unheard: u32,
 }
 
 /// Why nothing more of a client is read.
@@ -88,7 +91,7 @@ impl<I: AsFd, H> Wire<I, H> {
     /// A socket whose first bytes, `prefix`, were already read. With `express` it speaks HTTP/1, without HTTP/2.
     pub(crate) fn new(inner: I, prefix: Bytes, express: Option<Express<H>>, pulse: Arc<Pulse>, meter: Meter) -> Self {
         let speech = match express {
-            Some(express) => Speech::Http1 { framing: Framing::new(), express, unheard: 0 },
+            Some(express) => Speech::Http1(Box::new(Http1 { framing: Framing::new(), express, unheard: 0 })),
             None => Speech::Http2(Frames::new(coarse_now())),
         };
         Self {
@@ -108,13 +111,13 @@ impl<I: AsFd, H> Wire<I, H> {
     }
 
     const fn is_http1(&self) -> bool {
-        matches!(self.speech, Speech::Http1 { .. })
+        matches!(self.speech, Speech::Http1(_))
     }
 
     /// Whether the last request line is longer than any target may be, or has not come to its end.
     fn has_long_request_line(&self) -> bool {
-        let Speech::Http1 { framing, .. } = &self.speech else { return false };
-        framing.is_in_request_line() || framing.request_line() > target::MAX_TARGET
+        let Speech::Http1(http1) = &self.speech else { return false };
+        http1.framing.is_in_request_line() || http1.framing.request_line() > target::MAX_TARGET
     }
 }
 
@@ -207,14 +210,14 @@ impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
             return Ok(());
         }
         match &mut self.speech {
-            Speech::Http1 { framing, .. } => {
+            Speech::Http1(http1) => {
                 if !self.pulse.is_in_flight() {
                     self.pulse.head_bytes_came();
                 }
                 if self.pulse.is_tunnel() {
                     return Ok(());
                 }
-                let Err(fault) = framing.read(read) else { return Ok(()) };
+                let Err(fault) = http1.framing.read(read) else { return Ok(()) };
                 self.stop(Stopped::Doubtful(fault), before + fault.at, buffer)
             }
             Speech::Http2(frames) => match frames.read(read, coarse_now) {
