@@ -3,13 +3,14 @@
 //! `benches/instructions/run` builds the binary that is counted, and runs this.
 //!
 //! The whole `larder serve` runs under `valgrind --tool=callgrind`, with one worker and the system's allocator and clocks
-//! (feature `callgrind`), and answers hits of 1 KiB over one connection. Two runs that differ in their number of hits alone give the cost of one: starting
-//! and ending cancel out. The kernel's part is not in it, and neither is waiting for memory. The counts are the same to
+//! (feature `callgrind`), and answers hits of 1 KiB over one connection. Two runs that differ in their number of hits alone
+//! give the cost of one: starting and ending cancel out. The kernel's part is not in it, and neither is waiting for memory. The counts are the same to
 //! within a per cent from run to run, also on a busy machine, which no time is.
 //!
 //! **Above the budget** (`budget.txt`): look at what was added, with the command that is printed, and take it off the path
-//! of a hit, or say in the commit what the instructions buy and raise the budget to 2 % above the new count.
-//! **Below it by more than 5 %**: lower it likewise, in the commit that earned it, so that nobody spends it unseen. Another
+//! of a hit, or say in the commit what the instructions buy and raise the budget to 10 % above the new count: what goes into
+//! which unit of the build, and the system's library, move counts by some per cent.
+//! **Below it by more than 15 %**: lower it likewise, in the commit that earned it, so that nobody spends it unseen. Another
 //! compiler moves the counts as well; that is a commit of its own.
 //!
 //! Without a binary to count (`cargo test --bench instructions`) each workload is only tried, without valgrind.
@@ -39,7 +40,7 @@ const HITS: [u32; 2] = [1_000, 6_000];
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A count this far below its budget asks for a lower one.
-const SLACK: f64 = 0.95;
+const SLACK: f64 = 0.85;
 
 const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
     Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-GB,en;q=0.7,de;q=0.3\r\nPriority: u=0, i\r\n\
