@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
@@ -121,6 +121,7 @@ where
     let server = door.settings.load_full();
     let limits = Limits { head: server.header_timeout, idle: server.idle_timeout };
     let mut watch = Watch::new(Arc::clone(&pulse), limits);
+    let turns = Arc::clone(&pulse);
     let mut talk = pin!(async {
         let (prefix, is_http1) = if let Some(is_http2) = is_http2 {
             (Bytes::new(), !is_http2)
@@ -142,6 +143,7 @@ where
         }
     });
     let is_cut = std::future::poll_fn(|cx| {
+        turns.begin_turn();
         if talk.as_mut().poll(cx).is_ready() {
             return Poll::Ready(false);
         }
@@ -234,6 +236,9 @@ fn note(ended: hyper::Result<()>) {
 }
 
 /// Runs the streams of HTTP/2 connections; the listener waits for them at its end.
+///
+/// Most answers are at hand: their streams end the first time that they are polled. That happens here, in the connection's own
+/// poll, so that they cost no task, and all answers to what was read together are written together.
 #[derive(Debug, Clone)]
 struct Spawner(TaskTracker);
 
@@ -242,7 +247,11 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        self.0.spawn(stream);
+        let mut stream = Box::pin(stream);
+        // Nobody is woken by this poll; the task polls again, with a waker of its own.
+        if stream.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            self.0.spawn(stream);
+        }
     }
 }
 

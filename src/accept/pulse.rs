@@ -27,6 +27,8 @@ const SLACK_MILLIS: u64 = 20;
 #[derive(Debug)]
 pub(crate) struct Pulse {
     telemetry: Arc<Telemetry>,
+    /// Polls of the connection, ever; wraps.
+    turn: AtomicU32,
     /// Requests begun, ever.
     requests: AtomicU32,
     /// Requests begun whose answer has not been handed over whole.
@@ -81,6 +83,7 @@ impl Pulse {
     pub(crate) fn new(telemetry: Arc<Telemetry>) -> Self {
         Self {
             telemetry,
+            turn: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
             answering: AtomicU32::new(0),
@@ -111,6 +114,16 @@ impl Pulse {
         self.has_head_begun.store(false, Relaxed);
         self.has_surplus.store(has_body, Relaxed);
         InFlight { pulse: Arc::clone(self), is_answering: false, is_waiting: false }
+    }
+
+    /// The connection is polled anew.
+    pub(crate) fn begin_turn(&self) {
+        self.turn.fetch_add(1, Relaxed);
+    }
+
+    /// Which poll of the connection this is; wraps.
+    pub(crate) fn turn(&self) -> u32 {
+        self.turn.load(Relaxed)
     }
 
     /// A request was answered where it was read.

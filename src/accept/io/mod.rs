@@ -2,6 +2,7 @@
 //! plain hits answered before the library hears of them.
 
 mod at_once;
+mod gather;
 mod meter;
 
 use std::io::{self, IoSlice};
@@ -17,6 +18,7 @@ use http::StatusCode;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use self::gather::Gathered;
 pub(crate) use self::meter::Meter;
 use super::Handler;
 use super::express::Express;
@@ -25,10 +27,6 @@ use super::framing::{Fault, Framing, Place};
 use super::pulse::{Pulse, coarse_now};
 use super::refusal;
 use crate::policy::target;
-
-/// An answer of at most so many bytes is written as one piece: the kernel takes a list of pieces more slowly than we
-/// copy so few bytes.
-const SMALL_BYTES: usize = 2 << 10;
 
 /// What the library reads in the place of a head that it must not read: an error wherever in a head it stands, and an
 /// end, because the library looks at whole heads only.
@@ -80,6 +78,8 @@ pub(crate) struct Wire<I: AsFd, H> {
     unsent: [Bytes; 2],
     /// What was written of such answers is not known to be on its way.
     is_unflushed: bool,
+    /// What HTTP/2 writes together.
+    gathered: Gathered,
     /// Everything is written, and the client will know it for the end.
     is_shut: bool,
     /// Why nothing that comes in is read any more.
@@ -104,6 +104,7 @@ impl<I: AsFd, H> Wire<I, H> {
             replaced: None,
             unsent: [Bytes::new(), Bytes::new()],
             is_unflushed: false,
+            gathered: Gathered::default(),
             is_shut: false,
             stopped: None,
             meter,
@@ -186,20 +187,6 @@ impl<I: AsyncWrite + AsFd + Unpin, H> Wire<I, H> {
         }
         outcome
     }
-}
-
-/// The pieces one after the other, where there are several and all of them fit.
-fn gather<'a>(slices: &[IoSlice<'_>], together: &'a mut [u8; SMALL_BYTES]) -> Option<&'a [u8]> {
-    let length: usize = slices.iter().map(|slice| slice.len()).sum();
-    if slices.len() < 2 || length > SMALL_BYTES {
-        return None;
-    }
-    let mut filled = 0;
-    for slice in slices {
-        together[filled..filled + slice.len()].copy_from_slice(slice);
-        filled += slice.len();
-    }
-    Some(&together[..filled])
 }
 
 impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
@@ -290,8 +277,11 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> AsyncRead for Wire<I,
         let before = buffer.filled().len();
         let mut answered = 0;
         loop {
-            // A client that does not take its answers is not listened to.
+            // A client that does not take its answers is not listened to; one of HTTP/2 has its windows for that.
             ready!(this.poll_unsent(cx))?;
+            if let Poll::Ready(Err(error)) = this.poll_earlier(cx) {
+                return Poll::Ready(Err(error));
+            }
             if answered >= AT_ONCE {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -309,6 +299,9 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> AsyncRead for Wire<I,
 
 impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H> AsyncWrite for Wire<I, H> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.is_http1() {
+            return self.poll_gather(cx, &[IoSlice::new(bytes)]);
+        }
         if let Some(done) = ready!(self.poll_ours(cx, bytes))? {
             return Poll::Ready(Ok(done));
         }
@@ -321,12 +314,15 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H> AsyncWrite for Wire<I, H> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if !self.is_http1() {
+            return self.poll_gather(cx, slices);
+        }
         let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| &**slice);
         if let Some(done) = ready!(self.poll_ours(cx, first))? {
             return Poll::Ready(Ok(done));
         }
-        let mut together = [0; SMALL_BYTES];
-        let outcome = match gather(slices, &mut together) {
+        let mut together = [0; gather::ONE_PIECE];
+        let outcome = match gather::joined(slices, &mut together) {
             Some(bytes) => Pin::new(&mut self.inner).poll_write(cx, bytes),
             None => Pin::new(&mut self.inner).poll_write_vectored(cx, slices),
         };
@@ -360,6 +356,8 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H> AsyncWrite for Wire<I, H> {
             }
             this.is_at_boundary = true;
             this.pulse.flushed();
+        } else {
+            ready!(this.poll_earlier(cx))?;
         }
         Pin::new(&mut this.inner).poll_flush(cx)
     }
@@ -373,6 +371,7 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H> AsyncWrite for Wire<I, H> {
         }
         if !this.is_shut {
             ready!(this.poll_unsent(cx))?;
+            ready!(this.poll_gathered(cx))?;
             // Over TLS the last word may have to wait for a slow client: that is not yet the time that it has to close.
             ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
             this.is_shut = true;

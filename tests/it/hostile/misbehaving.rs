@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{statuses, values};
 use crate::support::edge::{Edge, before};
+use crate::support::origin::{Origin, ok, status};
 use crate::support::raw::{Line, RawOrigin, Visitor};
 
 /// What an origin does after it was asked.
@@ -220,4 +221,26 @@ async fn a_bad_body_breaks_visibly_and_leaves_nothing_behind() {
     for (deed, want, why) in cases {
         judge(deed, want, why).await;
     }
+}
+
+#[tokio::test]
+async fn what_an_origin_says_to_clients_is_not_acted_upon() {
+    // A kilobyte of gzip's that would be a megabyte, and a way to somebody else's house.
+    let bomb: Vec<u8> = [&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3][..], &[0x42; 1014]].concat();
+    let sent = bomb.clone();
+    let inside = Origin::serve(|_| ok("secret")).await;
+    let location = format!("http://{}/secret", inside.address());
+    let origin = Origin::serve(move |asked| match asked.target.as_str() {
+        "/bomb" => ok(sent.clone()).fresh(60).with("content-encoding", "gzip"),
+        _ => status(302, "").fresh(60).with("location", &location),
+    })
+    .await;
+    let edge = before(origin.address()).start().await;
+    for hits in 1..=2 {
+        let reply = edge.get_with("/bomb", &[("accept-encoding", "identity")]).await;
+        assert_eq!((reply.body.to_vec(), reply.field("content-encoding").as_deref()), (bomb.clone(), Some("gzip")));
+        let reply = edge.get("/moved").await;
+        assert_eq!((reply.status.as_u16(), reply.field("location").is_some()), (302, true), "for the {hits}. time");
+    }
+    assert_eq!((origin.hits(), inside.hits()), (2, 0), "bytes are bytes, and nobody else was asked");
 }
