@@ -110,14 +110,19 @@ impl Multiplexed {
 
     /// Sends a request to `target` (path and query) and reads its whole answer.
     pub(crate) async fn send(&mut self, method: &str, target: &str, body: impl Into<Bytes>) -> Reply {
+        self.open(method, target, body).await.finish().await
+    }
+
+    /// The same; its body is still to be read.
+    pub(crate) async fn open(&mut self, method: &str, target: &str, body: impl Into<Bytes>) -> Download {
         let uri = format!("{}://{}{target}", self.scheme, self.address);
         let request = ask(method, &uri).body(Full::new(body.into())).expect("the test makes a sound request");
-        let answer = within("the head of the answer", async {
+        let response = within("the head of the answer", async {
             self.sender.ready().await.expect("the connection is open");
             self.sender.send_request(request).await.expect("the edge answers")
         })
         .await;
-        Download { response: answer }.finish().await
+        Download { response }
     }
 }
 
