@@ -32,7 +32,7 @@ pub(crate) fn all(arguments: &Arguments, place: &Place, servers: &[Server]) -> R
     let mut rushes: Vec<Vec<Rush>> = servers.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds {
         for (server, rushes) in servers.iter().zip(&mut rushes) {
-            let before = place.origin.requests();
+            let before = settled(place);
             let mut waits = runtime.block_on(rush(server, &format!("/slow/{round}")))?;
             let origin_requests = place.origin.requests() - before;
             if server.kind == Kind::Larder && origin_requests != 1 {
@@ -56,6 +56,19 @@ pub(crate) fn all(arguments: &Arguments, place: &Place, servers: &[Server]) -> R
         &[("requests to the origin", cells(|rush| rush.origin_requests)), ("p99, ms", cells(|rush| rush.p99))],
     ));
     Ok(())
+}
+
+/// How often the origin was asked, once the last requests of the load before have reached it.
+fn settled(place: &Place) -> u64 {
+    let mut seen = place.origin.requests();
+    for _ in 0..50 {
+        std::thread::sleep(Duration::from_millis(200));
+        if place.origin.requests() == seen {
+            break;
+        }
+        seen = place.origin.requests();
+    }
+    seen
 }
 
 /// How long each client waited, in milliseconds.
