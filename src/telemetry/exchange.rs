@@ -14,34 +14,68 @@ use crate::body::response::{End, Observer};
 use crate::client::{Client, Plain, RequestId, Scheme};
 use crate::policy::outcome::Outcome;
 
+/// What is told of a request that is over.
+struct Account<'a> {
+    method: &'a Method,
+    target: &'a str,
+    authority: &'a str,
+    scheme: Scheme,
+    address: IpAddr,
+    request_id: &'a RequestId,
+    answer: Option<&'a Answered>,
+    origin: Option<(SocketAddr, Duration)>,
+    duration: Duration,
+    bytes: u64,
+    end: End,
+}
+
 impl Telemetry {
     /// Takes down a request that was answered where it was read: what an [`Exchange`] does for the others.
     pub fn answered_at_once(&self, request: &Plain<'_>, status: StatusCode, outcome: Outcome, bytes: u64) {
         let duration = request.received.elapsed();
         self.metrics.request_began();
+        self.tell(&Account {
+            method: &Method::GET,
+            target: request.target,
+            authority: request.authority,
+            scheme: request.scheme,
+            address: request.address,
+            request_id: &RequestId::Made(fastrand::u64(..)),
+            answer: Some(&Answered { status, outcome, after: duration }),
+            origin: None,
+            duration,
+            bytes,
+            end: End::Complete,
+        });
+    }
+
+    /// Counts it, and writes it into the access log.
+    fn tell(&self, account: &Account<'_>) {
+        let outcome = account.answer.map(|answer| answer.outcome).unwrap_or_default();
+        let status = account.answer.map(|answer| answer.status);
         self.metrics.request_ended(&Ended {
             result: outcome.result(),
-            status: Some(status),
-            body_bytes: bytes,
-            duration,
-            first_byte: Some(duration),
+            status,
+            body_bytes: account.bytes,
+            duration: account.duration,
+            first_byte: account.answer.map(|answer| answer.after),
         });
         let Some(access) = &self.access else { return };
         access.write(&Line {
-            received: self.clock.now().minus(duration),
-            client: request.address,
-            method: Method::GET.as_str(),
-            scheme: request.scheme.as_str(),
-            authority: request.authority,
-            target: request.target,
-            status: Some(status.as_u16()),
-            bytes,
-            duration,
+            received: self.clock.now().minus(account.duration),
+            client: account.address,
+            method: account.method.as_str(),
+            scheme: account.scheme.as_str(),
+            authority: account.authority,
+            target: account.target,
+            status: status.map(|status| status.as_u16()),
+            bytes: account.bytes,
+            duration: account.duration,
             result: outcome.result().token(),
             detail: outcome.detail.map(crate::policy::outcome::Detail::token),
-            origin: None,
-            request_id: &RequestId::Made(fastrand::u64(..)),
-            end: End::Complete,
+            origin: account.origin,
+            request_id: account.request_id,
+            end: account.end,
         });
     }
 }
@@ -105,31 +139,17 @@ impl Exchange {
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
-        let duration = self.received.elapsed();
-        let outcome = self.answer.as_ref().map(|answer| answer.outcome).unwrap_or_default();
-        let status = self.answer.as_ref().map(|answer| answer.status);
-        self.telemetry.metrics.request_ended(&Ended {
-            result: outcome.result(),
-            status,
-            body_bytes: bytes,
-            duration,
-            first_byte: self.answer.as_ref().map(|answer| answer.after),
-        });
-        let Some(access) = &self.telemetry.access else { return };
-        access.write(&Line {
-            received: self.telemetry.clock.now().minus(duration),
-            client: self.address,
-            method: self.method.as_str(),
-            scheme: self.scheme.as_str(),
-            authority: &self.authority,
+        self.telemetry.tell(&Account {
+            method: &self.method,
             target: self.target.as_str(),
-            status: status.map(|status| status.as_u16()),
-            bytes,
-            duration,
-            result: outcome.result().token(),
-            detail: outcome.detail.map(crate::policy::outcome::Detail::token),
-            origin: self.origin,
+            authority: &self.authority,
+            scheme: self.scheme,
+            address: self.address,
             request_id: &self.request_id,
+            answer: self.answer.as_ref(),
+            origin: self.origin,
+            duration: self.received.elapsed(),
+            bytes,
             end,
         });
     }
