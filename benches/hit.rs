@@ -17,6 +17,7 @@ use larder::cache::memory::{Limits, Memory};
 use larder::client::{Client, RequestId, Scheme};
 use larder::clock::Clock;
 use larder::origin::{Context, Origins};
+use larder::policy::fields::FieldLines;
 use larder::policy::freshness::Freshness;
 use larder::policy::key::KeyBuffer;
 use larder::policy::route::Rules;
@@ -64,8 +65,8 @@ fn entry(ledger: &Ledger, clock: &Clock) -> Entry {
     let head = Head {
         status: StatusCode::OK,
         selecting: vary::selecting(&headers, &HeaderMap::new()).expect("no Vary"),
-        headers,
-        hidden: HeaderMap::new(),
+        headers: FieldLines::from(&headers),
+        hidden: FieldLines::default(),
         freshness: Freshness::new(now, Duration::ZERO, Duration::from_hours(1)),
         received_at: now,
         fetch_cost: Duration::from_millis(5),

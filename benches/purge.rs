@@ -10,6 +10,7 @@ use larder::body::stored::StoredBody;
 use larder::cache::entry::{Entry, Head};
 use larder::cache::ledger::{Ledger, Stamp};
 use larder::cache::memory::{Limits, Memory};
+use larder::policy::fields::FieldLines;
 use larder::policy::freshness::Freshness;
 use larder::policy::key::KeyBuffer;
 use larder::policy::reuse::Standing;
@@ -33,8 +34,8 @@ fn objects() -> usize {
 fn entry(target: &str, tags: &[&str], stamp: Stamp) -> Arc<Entry> {
     let head = Head {
         status: StatusCode::OK,
-        headers: HeaderMap::new(),
-        hidden: HeaderMap::new(),
+        headers: FieldLines::default(),
+        hidden: FieldLines::default(),
         selecting: Selecting::Any,
         freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::from_hours(1)),
         received_at: Timestamp::EPOCH,

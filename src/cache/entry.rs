@@ -1,15 +1,14 @@
 //! What is kept of a response: head, body, deadlines, the request fields that selected it, and its stamp.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::ledger::{Ledger, Stamp};
 use super::sync::atomic::{AtomicU64, Ordering};
 use crate::body::stored::StoredBody;
+use crate::policy::fields::{FieldLines, Fields as _};
 use crate::policy::freshness::Freshness;
 use crate::policy::range;
 use crate::policy::reuse::Standing;
@@ -19,10 +18,6 @@ use crate::policy::vary::Selecting;
 
 /// Bytes that an entry costs beyond its fields and its body: the structures here, the tier's own, the allocator's.
 const OVERHEAD: u64 = 700;
-
-/// Bytes that one field costs beyond its name and value: as it is kept, and as it is written to clients.
-const FIELD_OVERHEAD: u64 = 80;
-const WRITTEN_OVERHEAD: u64 = 4;
 
 /// A stored response: a head, its body, and what is known of its use. Trailers go to those who read the body as it
 /// arrives, and are not kept (RFC 9110 §6.5.1 lets a recipient discard them).
@@ -40,8 +35,8 @@ pub struct Entry {
     used_at: AtomicU64,
     /// How often it answered.
     hits: AtomicU64,
-    /// Its head as it is written to clients, once it has been; `None`: it has no such form.
-    written: OnceLock<Option<Box<[u8]>>>,
+    /// Whether its fields can be sent as they are kept: they state a date and a length, and no age.
+    is_ready: bool,
 }
 
 /// A stored response without its body: what is known once the origin's head has come.
@@ -49,10 +44,10 @@ pub struct Entry {
 pub struct Head {
     /// The status, as it came.
     pub status: StatusCode,
-    /// The fields that clients get, as they came, hop-by-hop ones removed.
-    pub headers: HeaderMap,
+    /// The fields that clients get, as they came, those of a connection and `Age` removed.
+    pub headers: FieldLines,
     /// The fields meant for caches (tags, targeted cache control); kept for a later 304, not sent on.
-    pub hidden: HeaderMap,
+    pub hidden: FieldLines,
     /// The request fields that selected this variant.
     pub selecting: Selecting,
     /// Its age and its deadlines.
@@ -83,23 +78,20 @@ impl Head {
 
     /// Every field that came, those meant for caches included.
     pub fn all_fields(&self) -> HeaderMap {
-        let mut all = self.headers.clone();
-        all.extend(self.hidden.clone());
+        let mut all = self.headers.to_map();
+        all.extend(self.hidden.to_map());
         all
     }
-}
 
-/// The same fields in memory of their own, of exact size. The values that a connection hands us are views into its read
-/// buffer: kept as they are, the head of an empty response would hold 8 KiB and more.
-fn compact(headers: &HeaderMap) -> HeaderMap {
-    let mut values = BytesMut::with_capacity(headers.values().map(HeaderValue::len).sum());
-    let mut compacted = HeaderMap::with_capacity(headers.len());
-    for (name, value) in headers {
-        values.extend_from_slice(value.as_bytes());
-        let own = HeaderValue::from_maybe_shared(values.split().freeze());
-        compacted.append(name, own.expect("a field value stays one when it is copied"));
+    /// States the body's length, and does not say that it is a part, where it is none.
+    pub fn describe_body(&mut self, length: u64, is_part: bool) {
+        self.headers.change(|headers| {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            if !is_part {
+                headers.remove(CONTENT_RANGE);
+            }
+        });
     }
-    compacted
 }
 
 /// Which part of a representation is stored.
@@ -113,19 +105,10 @@ pub struct Part {
 
 impl Entry {
     /// A stored response, not looked at yet.
-    pub fn new(mut head: Head, body: StoredBody, part: Option<Part>) -> Self {
-        head.headers = compact(&head.headers);
-        head.hidden = compact(&head.hidden);
+    pub fn new(head: Head, body: StoredBody, part: Option<Part>) -> Self {
         let used_at = AtomicU64::new(head.received_at.as_millis());
-        Self {
-            head,
-            body,
-            part,
-            alive_at: AtomicU64::new(0),
-            used_at,
-            hits: AtomicU64::new(0),
-            written: OnceLock::new(),
-        }
+        let is_ready = head.headers.has(&DATE) && head.headers.has(&CONTENT_LENGTH) && !head.headers.has(&AGE);
+        Self { head, body, part, alive_at: AtomicU64::new(0), used_at, hits: AtomicU64::new(0), is_ready }
     }
 
     /// How it stands with the purges that `ledger` knows, and with those that it has no word of. One comparison, while
@@ -153,9 +136,9 @@ impl Entry {
         standing
     }
 
-    /// Its head in the form that `write` gives it, made once.
-    pub fn written_head(&self, write: impl FnOnce() -> Option<Box<[u8]>>) -> Option<&[u8]> {
-        self.written.get_or_init(write).as_deref()
+    /// Whether its fields can be sent as they are kept, with nothing but an age and what we say of ourselves besides.
+    pub fn is_ready(&self) -> bool {
+        self.is_ready
     }
 
     /// Whether the same request fields select both.
@@ -191,20 +174,12 @@ impl Entry {
         }
     }
 
-    /// Bytes of memory that it costs: body, fields, the same written down, selecting fields, tags, overhead.
+    /// Bytes of memory that it costs: body, fields, selecting fields, labels, overhead.
     pub fn weight(&self) -> u64 {
-        let length = |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().len() + value.len()) as u64;
-        let fields = |headers: &HeaderMap| -> u64 { headers.iter().map(|line| length(line) + FIELD_OVERHEAD).sum() };
-        let written = |headers: &HeaderMap| -> u64 { headers.iter().map(|line| length(line) + WRITTEN_OVERHEAD).sum() };
         let head = &self.head;
-        OVERHEAD
-            + self.body.len()
-            + self.body.pieces().len() as u64 * 32
-            + fields(&head.headers)
-            + written(&head.headers)
-            + fields(&head.hidden)
-            + head.selecting.weight() as u64
-            + head.labels.weight() as u64
+        let lines = head.headers.as_bytes().len() + head.hidden.as_bytes().len();
+        let names = head.selecting.weight() + head.labels.weight();
+        OVERHEAD + self.body.len() + self.body.pieces().len() as u64 * 32 + (lines + names) as u64
     }
 
     /// This part and a newer one of the same representation as one, where they touch. RFC 9111 §3.4.
@@ -232,40 +207,8 @@ impl Entry {
         head.stamp = self.head.stamp.older(newer.head.stamp);
         if is_whole {
             head.status = StatusCode::OK;
-            head.headers.remove(CONTENT_RANGE);
         }
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        head.describe_body(body.len(), !is_whole);
         Some(Self::new(head, body, (!is_whole).then_some(part)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::policy::scope::Tags;
-
-    #[test]
-    fn a_stored_head_does_not_hold_the_buffer_it_was_read_into() {
-        let buffer = Bytes::from(vec![b'x'; 8192]);
-        let view = HeaderValue::from_maybe_shared(buffer.slice(10..20)).expect("letters");
-        let name = HeaderName::from_static("x-field");
-        let headers: HeaderMap = [(name.clone(), view.clone()), (name.clone(), view)].into_iter().collect();
-        let head = Head {
-            status: StatusCode::OK,
-            hidden: headers.clone(),
-            headers,
-            selecting: Selecting::Any,
-            freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::ZERO),
-            received_at: Timestamp::EPOCH,
-            fetch_cost: Duration::ZERO,
-            labels: Labels::new("http", "a.test", "/", Tags::default()),
-            stamp: Stamp::default(),
-        };
-        let entry = Entry::new(head, StoredBody::default(), None);
-        assert!(buffer.is_unique(), "nothing stored refers to it");
-        assert_eq!(entry.head.headers.get_all(&name).iter().count(), 2, "repeated lines stay repeated");
-        assert_eq!(entry.head.headers[&name], "xxxxxxxxxx");
     }
 }

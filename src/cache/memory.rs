@@ -8,8 +8,8 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use super::entry::Entry;
+use super::variants::{Marks, Variants};
 use crate::policy::key::Key;
-use crate::policy::outcome::Detail;
 use crate::policy::reuse::Standing;
 use crate::policy::time::Timestamp;
 
@@ -38,119 +38,10 @@ pub struct Limits {
     pub max_variants: usize,
 }
 
-/// What is stored under one key: the variants, the latest first.
-#[derive(Debug, Default)]
-pub struct Variants {
-    entries: Vec<Arc<Entry>>,
-    marks: Marks,
-}
-
-/// For whom an answer could not be shared when it last came (hit-for-miss). What has ended is kept to tell of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Marks {
-    /// Anybody.
-    pub everybody: Option<Mark>,
-    /// Those with `Authorization`.
-    pub authorized: Option<Mark>,
-}
-
-/// An answer that could not be shared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    /// Until when requests do not queue.
-    pub until: Timestamp,
-    /// Why it was not stored, or was stale as it came.
-    pub why: Detail,
-}
-
-impl Marks {
-    /// Nobody queues until then.
-    pub fn for_everybody(until: Timestamp, why: Detail) -> Self {
-        Self { everybody: Some(Mark { until, why }), authorized: None }
-    }
-
-    /// Those with `Authorization` do not queue until then.
-    pub fn for_authorized(until: Timestamp, why: Detail) -> Self {
-        Self { authorized: Some(Mark { until, why }), everybody: None }
-    }
-
-    /// The mark that concerns such a request: the one that reaches furthest.
-    pub fn of(&self, is_authorized: bool) -> Option<Mark> {
-        furthest(self.everybody, self.authorized.filter(|_| is_authorized))
-    }
-
-    /// Both, each as far as it reaches.
-    fn and(self, other: Self) -> Self {
-        Self {
-            everybody: furthest(other.everybody, self.everybody),
-            authorized: furthest(other.authorized, self.authorized),
-        }
-    }
-}
-
-/// The one that ends last; of two that end together the first.
-fn furthest(one: Option<Mark>, other: Option<Mark>) -> Option<Mark> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(if other.until > one.until { other } else { one }),
-        (one, other) => one.or(other),
-    }
-}
-
-impl Variants {
-    /// The variants, the latest first.
-    pub fn entries(&self) -> &[Arc<Entry>] {
-        &self.entries
-    }
-
-    /// These variants as they would be with one that came from the second tier.
-    #[must_use]
-    pub fn with_promoted(&self, entry: Arc<Entry>) -> Self {
-        self.with(entry, None, usize::MAX)
-    }
-
-    /// Whether an answer for this key could not be shared a moment ago, with requests like this one.
-    pub fn is_unshareable(&self, is_authorized: bool, now: Timestamp) -> bool {
-        self.marks.of(is_authorized).is_some_and(|mark| now < mark.until)
-    }
-
-    /// For whom an answer could not be shared when it last came.
-    pub fn marks(&self) -> Marks {
-        self.marks
-    }
-
-    fn weight(&self) -> u64 {
-        self.entries.iter().map(|entry| entry.weight()).sum()
-    }
-
-    fn holds(&self, entry: &Arc<Entry>) -> bool {
-        self.entries.iter().any(|other| Arc::ptr_eq(other, entry))
-    }
-
-    /// These variants with `entry` in front, in place of `gone` and of the one that the same request fields select.
-    /// Where there are too many, the one that answered least recently goes.
-    fn with(&self, entry: Arc<Entry>, gone: Option<&Arc<Entry>>, limit: usize) -> Self {
-        let mut entries = Vec::with_capacity(self.entries.len() + 1);
-        let is_gone = |other: &Arc<Entry>| gone.is_some_and(|gone| Arc::ptr_eq(other, gone));
-        let others = self.entries.iter().filter(|other| !is_gone(other) && !other.selects_like(&entry));
-        entries.extend(others.map(Arc::clone));
-        if entries.len() >= limit.max(1) {
-            let idlest = (0..entries.len()).min_by_key(|index| entries[*index].used_at());
-            if let Some(idlest) = idlest {
-                entries.remove(idlest);
-            }
-        }
-        // A response that was fresh when it came could be shared; one that was not says nothing new.
-        let is_shareable = entry.head.freshness.is_fresh(entry.head.received_at);
-        let marks = if is_shareable { Marks::default() } else { self.marks };
-        entries.insert(0, entry);
-        Self { entries, marks }
-    }
-}
-
 /// The memory tier.
 #[derive(Debug)]
 pub struct Memory {
-    cache: Cache<Key, Arc<Variants>, foldhash::fast::RandomState>,
+    cache: Cache<Key, Variants, foldhash::fast::RandomState>,
     limits: Limits,
     in_flight: AtomicU64,
     uncounted: AtomicU64,
@@ -164,7 +55,7 @@ impl Memory {
         let count = Arc::clone(&evicted);
         let cache = Cache::builder()
             .max_capacity(limits.capacity - limits.capacity / IN_FLIGHT_SHARE)
-            .weigher(|key: &Key, variants: &Arc<Variants>| {
+            .weigher(|key: &Key, variants: &Variants| {
                 let weight = KEY_OVERHEAD + key.as_bytes().len() as u64 + variants.weight();
                 u32::try_from(weight).unwrap_or(u32::MAX)
             })
@@ -178,13 +69,13 @@ impl Memory {
     }
 
     /// What is stored under a key. Moka counts it as a use: it has no other way to look one key up.
-    pub fn get(&self, key: &[u8]) -> Option<Arc<Variants>> {
+    pub fn get(&self, key: &[u8]) -> Option<Variants> {
         self.cache.get(key)
     }
 
     /// Every key with what is stored under it, as it is met; what comes or goes meanwhile may be met or not. Reading
     /// this does not make anything look used.
-    pub fn iter(&self) -> impl Iterator<Item = (Arc<Key>, Arc<Variants>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Arc<Key>, Variants)> {
         self.cache.iter()
     }
 
@@ -201,7 +92,7 @@ impl Memory {
                 return ControlFlow::Break(());
             }
             // A key under which nothing but a mark is left takes a look, too.
-            looks += stored.entries.len().max(1);
+            looks += stored.entries().len().max(1);
             see(&key, &stored)
         })
     }
@@ -217,10 +108,10 @@ impl Memory {
             let is_late = |other: &Arc<Entry>| {
                 other.selects_like(&entry) && other.part.is_none() && other.head.is_later_than(&entry.head)
             };
-            if stored.entries.iter().any(is_late) {
+            if stored.entries().iter().any(is_late) {
                 return Op::Nop;
             }
-            Op::Put(Arc::new(stored.with(entry, gone, limit)))
+            Op::Put(stored.with(entry, gone, limit))
         });
         self.count(weight);
     }
@@ -230,7 +121,7 @@ impl Memory {
     pub fn replace(&self, key: &Key, old: &Arc<Entry>, new: Arc<Entry>) {
         let limit = self.limits.max_variants;
         self.cache.entry_by_ref(key).and_compute_with(|stored| match stored.map(moka::Entry::into_value) {
-            Some(stored) if stored.holds(old) => Op::Put(Arc::new(stored.with(new, Some(old), limit))),
+            Some(stored) if stored.holds(old) => Op::Put(stored.with(new, Some(old), limit)),
             _ => Op::Nop,
         });
     }
@@ -242,7 +133,7 @@ impl Memory {
         let limits = self.limits;
         self.cache.entry_by_ref(key).and_compute_with(|stored| {
             let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
-            let same = stored.entries.iter().find(|other| other.selects_like(entry));
+            let same = stored.entries().iter().find(|other| other.selects_like(entry));
             let same = same.map(|other| (other, standing(other)));
             let entry = match same {
                 Some((other, Standing::Alive | Standing::Stale { .. }))
@@ -257,17 +148,16 @@ impl Memory {
                 }
                 Some(_) | None => Arc::clone(entry),
             };
-            Op::Put(Arc::new(stored.with(entry, None, limits.max_variants)))
+            Op::Put(stored.with(entry, None, limits.max_variants))
         });
         self.count(entry.weight() + KEY_OVERHEAD);
     }
 
     /// Remembers that answers for `key` cannot be shared. What is stored stays.
     pub fn mark_unshareable(&self, key: &Key, marks: Marks) {
-        self.cache.entry_by_ref(key).and_upsert_with(|stored| {
-            let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
-            Arc::new(Variants { entries: stored.entries.clone(), marks: stored.marks.and(marks) })
-        });
+        self.cache
+            .entry_by_ref(key)
+            .and_upsert_with(|stored| stored.map(moka::Entry::into_value).unwrap_or_default().marked(marks));
         self.count(KEY_OVERHEAD);
     }
 
@@ -277,10 +167,7 @@ impl Memory {
             let Some(stored) = stored.map(moka::Entry::into_value).filter(|stored| stored.holds(entry)) else {
                 return Op::Nop;
             };
-            let mut entries = stored.entries.clone();
-            entries.retain(|other| !Arc::ptr_eq(other, entry));
-            let left = Variants { entries, marks: stored.marks };
-            if left.entries.is_empty() && left.marks == Marks::default() { Op::Remove } else { Op::Put(Arc::new(left)) }
+            stored.without(entry).map_or(Op::Remove, Op::Put)
         });
     }
 
@@ -392,8 +279,11 @@ mod tests {
     use crate::body::stored::StoredBody;
     use crate::cache::entry::{Head, Part};
     use crate::cache::ledger::Stamp;
+    use crate::cache::variants::Mark;
+    use crate::policy::fields::FieldLines;
     use crate::policy::freshness::Freshness;
     use crate::policy::key::KeyBuffer;
+    use crate::policy::outcome::Detail;
     use crate::policy::scope::{Labels, Tags};
     use crate::policy::treatment::KeyRules;
     use crate::policy::vary;
@@ -413,8 +303,8 @@ mod tests {
         let head = Head {
             status: if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK },
             selecting: vary::selecting(&headers, &request).expect("not *"),
-            headers,
-            hidden: HeaderMap::new(),
+            headers: FieldLines::from(&headers),
+            hidden: FieldLines::default(),
             freshness: Freshness::new(NOW, Duration::ZERO, Duration::from_mins(1)),
             received_at: NOW,
             fetch_cost: Duration::ZERO,

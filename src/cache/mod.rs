@@ -9,6 +9,7 @@ pub mod redis;
 pub mod sweep;
 mod sync;
 pub mod tier;
+pub mod variants;
 
 #[cfg(test)]
 pub(crate) mod sample;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::entry::{Entry, Head};
 use super::ledger::Stamp;
 use crate::body::stored::StoredBody;
+use crate::policy::fields::FieldLines;
 use crate::policy::freshness::Freshness;
 use crate::policy::scope::{Labels, Tags};
 use crate::policy::time::Timestamp;
@@ -22,8 +23,8 @@ pub(crate) fn labels(target: &str, tags: &[&str]) -> Labels {
 pub(crate) fn entry(labels: Labels, stamp: Stamp, body: Bytes) -> Entry {
     let head = Head {
         status: StatusCode::OK,
-        headers: HeaderMap::new(),
-        hidden: HeaderMap::new(),
+        headers: FieldLines::default(),
+        hidden: FieldLines::default(),
         selecting: Selecting::Any,
         freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::from_mins(1)),
         received_at: Timestamp::EPOCH,

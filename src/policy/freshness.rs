@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::directives::{Governing, Source};
+use super::fields::Fields;
 use super::time::{Timestamp, parse_http_date};
 
 /// RFC 9111 §1.2.2: the greatest age and the greatest lifetime there are.
@@ -151,14 +152,15 @@ fn age_value(response: &HeaderMap) -> Duration {
 /// RFC 9110 §6.6.1: a recipient with a clock "that receives a response message without a Date header field MUST
 /// record the time it was received".
 pub fn date_value(response: &HeaderMap, received_at: Timestamp) -> Timestamp {
-    only_line(response, &header::DATE)
+    response
+        .only(&header::DATE)
         .and_then(|text| parse_http_date(text, received_at))
         .unwrap_or_else(|| received_at.whole_seconds())
 }
 
 /// Reads `Last-Modified`. `None`: not there, not a date, or more than one.
 pub(super) fn last_modified(response: &HeaderMap, received_at: Timestamp) -> Option<Timestamp> {
-    parse_http_date(only_line(response, &header::LAST_MODIFIED)?, received_at)
+    parse_http_date(response.only(&header::LAST_MODIFIED)?, received_at)
 }
 
 /// Reads `Expires`. `None`: not there.
@@ -166,23 +168,16 @@ pub(super) fn last_modified(response: &HeaderMap, received_at: Timestamp) -> Opt
 /// RFC 9111 §5.3: what is not a date, "especially the value "0"", is a time in the past. Two lines are no date.
 pub(super) fn expires(response: &HeaderMap, received_at: Timestamp) -> Option<Timestamp> {
     response.contains_key(header::EXPIRES).then(|| {
-        only_line(response, &header::EXPIRES)
-            .and_then(|text| parse_http_date(text, received_at))
-            .unwrap_or(Timestamp::EPOCH)
+        response.only(&header::EXPIRES).and_then(|text| parse_http_date(text, received_at)).unwrap_or(Timestamp::EPOCH)
     })
-}
-
-/// The value of a field that has exactly one line.
-fn only_line<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut lines = headers.get_all(name).into_iter();
-    let first = lines.next()?;
-    lines.next().is_none().then(|| first.as_bytes())
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::directives::governing;
     use super::super::time::format_http_date;
+    use http::HeaderName;
+
     use super::*;
 
     /// 1 July 2026, 12:00:00.250.

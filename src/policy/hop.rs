@@ -16,7 +16,8 @@ use smallvec::SmallVec;
 ///
 /// RFC 9110 §7.6.1; RFC 9111 §3.1.
 pub fn strip(headers: &mut HeaderMap) {
-    let mut gone: SmallVec<[HeaderName; 8]> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+    let mut gone: SmallVec<[HeaderName; 8]> =
+        headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
     gone.extend(named(headers).filter(|name| !is_end_to_end(name)));
     for name in gone {
         headers.remove(name);
@@ -65,9 +66,9 @@ pub fn join_cookies(headers: &mut HeaderMap) {
 /// Whether a field is about one connection (or one proxy) by definition.
 ///
 /// RFC 9110 §7.6.1, and RFC 9111 §3.1 for the `Proxy-` fields.
-pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub fn is_hop_by_hop(name: &str) -> bool {
     matches!(
-        name.as_str(),
+        name,
         "connection"
             | "http2-settings"
             | "keep-alive"
@@ -131,7 +132,7 @@ fn is_end_to_end(name: &HeaderName) -> bool {
 /// RFC 9110 §6.5.1.
 pub fn may_trail(name: &HeaderName) -> bool {
     let is_late = matches!(name.as_str(), "etag" | "content-digest" | "content-md5" | "server-timing");
-    is_late || !(is_hop_by_hop(name) || is_end_to_end(name))
+    is_late || !(is_hop_by_hop(name.as_str()) || is_end_to_end(name))
 }
 
 /// The field names that `Connection` lists; what is no field name is left out.

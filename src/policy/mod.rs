@@ -8,6 +8,7 @@ pub mod conditional;
 mod directive_list;
 pub mod directives;
 pub mod entity_tag;
+pub mod fields;
 pub mod forwarding;
 pub mod freshness;
 pub mod hop;

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::conditional::only_date;
 use super::entity_tag::EntityTag;
+use super::fields::Fields;
 use super::time::Timestamp;
 
 /// Ranges in one request beyond which it is answered in full: each costs a part head and a pass over the body.
@@ -38,7 +39,7 @@ pub enum Wanted {
 /// bytes than the representation and its parts' heads.
 ///
 /// RFC 9110 §13.1.5, §14.1.2, §14.2, §15.3.7.
-pub fn wanted(method: &Method, request: &HeaderMap, stored: &HeaderMap, length: u64) -> Wanted {
+pub fn wanted(method: &Method, request: &HeaderMap, stored: &impl Fields, length: u64) -> Wanted {
     // RFC 9110 §14.2: "A server MUST ignore a Range header field received with a request method that is unrecognized
     // or for which range handling is not defined", and it is defined for GET only.
     if *method != Method::GET {
@@ -103,7 +104,7 @@ impl ContentRange {
 
 /// Reads the `Content-Range` of a 206; `None`: absent, given twice, malformed, in another unit, or it contradicts
 /// itself. `bytes */10` is none either: it names no part.
-pub fn content_range(headers: &HeaderMap) -> Option<ContentRange> {
+pub fn content_range(headers: &impl Fields) -> Option<ContentRange> {
     let (range, complete) = byte_range(headers)?;
     let (first, last) = range.split_once('-')?;
     let complete = if complete == "*" { None } else { Some(exact(complete)?) };
@@ -122,12 +123,12 @@ pub fn unsatisfied_range(complete: u64) -> HeaderValue {
 /// together: both have the same strong validator.
 ///
 /// RFC 9110 §15.3.7.3; RFC 9111 §3.4.
-pub fn may_combine(stored: &HeaderMap, part: &HeaderMap) -> bool {
-    match [stored, part].map(tag_of) {
-        [Some(ours), Some(theirs)] => ours.is_strongly(theirs),
+pub fn may_combine(stored: &impl Fields, part: &impl Fields) -> bool {
+    match (tag_of(stored), tag_of(part)) {
+        (Some(ours), Some(theirs)) => ours.is_strongly(theirs),
         // One has a tag and the other has not: something changed.
-        [Some(_), None] | [None, Some(_)] => false,
-        [None, None] => {
+        (Some(_), None) | (None, Some(_)) => false,
+        (None, None) => {
             let ours = strong_modification(stored);
             ours.is_some() && ours == strong_modification(part)
         }
@@ -216,7 +217,7 @@ fn join(parts: &mut Parts) {
 /// of modification where that is a strong validator.
 ///
 /// RFC 9110 §13.1.5.
-fn if_range_holds(request: &HeaderMap, stored: &HeaderMap) -> bool {
+fn if_range_holds(request: &HeaderMap, stored: &impl Fields) -> bool {
     let mut lines = request.get_all(header::IF_RANGE).iter();
     let line = match (lines.next(), lines.next()) {
         (None, _) => return true,
@@ -233,15 +234,15 @@ fn if_range_holds(request: &HeaderMap, stored: &HeaderMap) -> bool {
         .is_some_and(|modified| only_date(request, &header::IF_RANGE, modified) == Some(modified))
 }
 
-fn tag_of(headers: &HeaderMap) -> Option<EntityTag<'_>> {
-    headers.get(header::ETAG).and_then(|tag| EntityTag::parse(tag.as_bytes()))
+fn tag_of(headers: &impl Fields) -> Option<EntityTag<'_>> {
+    headers.first(&header::ETAG).and_then(EntityTag::parse)
 }
 
 /// `Last-Modified`, where it is a strong validator: `Date`, by the same clock, is at least a second later, so that the
 /// representation has not changed twice within the second that both name.
 ///
 /// RFC 9110 §8.8.2.2.
-fn strong_modification(headers: &HeaderMap) -> Option<Timestamp> {
+fn strong_modification(headers: &impl Fields) -> Option<Timestamp> {
     let date = only_date(headers, &header::DATE, Timestamp::EPOCH)?;
     // A two-digit year is one near that date.
     let modified = only_date(headers, &header::LAST_MODIFIED, date)?;
@@ -249,10 +250,9 @@ fn strong_modification(headers: &HeaderMap) -> Option<Timestamp> {
 }
 
 /// The two sides of a `Content-Range` in bytes: what stands before and after the slash.
-fn byte_range(headers: &HeaderMap) -> Option<(&str, &str)> {
-    let mut lines = headers.get_all(header::CONTENT_RANGE).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
-    let (unit, range) = line.to_str().ok()?.trim().split_once(' ')?;
+fn byte_range(headers: &impl Fields) -> Option<(&str, &str)> {
+    let line = headers.only(&header::CONTENT_RANGE)?;
+    let (unit, range) = str::from_utf8(line.trim_ascii()).ok()?.split_once(' ')?;
     if unit.eq_ignore_ascii_case("bytes") { range.split_once('/') } else { None }
 }
 

@@ -3,9 +3,9 @@
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::conditional::only_date;
 use super::entity_tag::EntityTag;
-use super::time::Timestamp;
+use super::fields::Fields;
+use super::time::{Timestamp, parse_http_date};
 use super::{hop, range};
 
 /// The conditions with which a stored response is revalidated.
@@ -39,9 +39,12 @@ impl Conditions {
 /// The conditions that ask whether `stored` still holds: its validators as they were, also weak and odd ones.
 ///
 /// RFC 9111 §4.3.1.
-pub fn conditions(stored: &HeaderMap) -> Conditions {
-    let validator = |name| stored.get(name).filter(|value| !value.is_empty()).cloned();
-    Conditions { if_none_match: validator(header::ETAG), if_modified_since: validator(header::LAST_MODIFIED) }
+pub fn conditions(stored: &impl Fields) -> Conditions {
+    let validator = |name| {
+        let value = stored.first(name).filter(|value| !value.is_empty())?;
+        Some(HeaderValue::from_bytes(value).expect("the value of a field is one"))
+    };
+    Conditions { if_none_match: validator(&header::ETAG), if_modified_since: validator(&header::LAST_MODIFIED) }
 }
 
 /// The fields of a stored response after `update`, which is those of a 304, of a 206 or of a 200 to a `HEAD`.
@@ -87,8 +90,8 @@ fn is_about_stored_bytes(name: &HeaderName) -> bool {
 /// origins leave validators out of their 304.)
 ///
 /// RFC 9111 §4.3.4.
-pub fn confirms(stored: &HeaderMap, update_304: &HeaderMap) -> bool {
-    let [ours, theirs] = [stored, update_304].map(tag_of);
+pub fn confirms(stored: &impl Fields, update_304: &HeaderMap) -> bool {
+    let (ours, theirs) = (tag_of(stored), tag_of(update_304));
     match theirs {
         // "If none of the initial set contains at least one of the same strong validators, then the cache MUST NOT use
         // the new response to update any stored responses."
@@ -97,7 +100,7 @@ pub fn confirms(stored: &HeaderMap, update_304: &HeaderMap) -> bool {
         Some(theirs) if ours.is_some() => return ours.is_some_and(|ours| ours.is_weakly(theirs)),
         _ => {}
     }
-    match (stored.get(header::LAST_MODIFIED), update_304.get(header::LAST_MODIFIED)) {
+    match (stored.first(&header::LAST_MODIFIED), update_304.first(&header::LAST_MODIFIED)) {
         (Some(ours), Some(theirs)) => is_same_date(ours, theirs),
         (None, Some(_)) => false,
         (_, None) => theirs.is_none(),
@@ -122,7 +125,7 @@ pub enum HeadEffect {
 /// RFC 9111 §4.3.5.
 pub fn head_effect(
     stored_status: StatusCode,
-    stored: &HeaderMap,
+    stored: &impl Fields,
     stored_length: u64,
     head_status: StatusCode,
     head_headers: &HeaderMap,
@@ -142,27 +145,24 @@ pub fn head_effect(
         tag_of(stored).is_some_and(|ours| if theirs.weak { ours.is_weakly(theirs) } else { ours == theirs })
     });
     let is_same_modification = head_headers
-        .get(header::LAST_MODIFIED)
-        .is_none_or(|theirs| stored.get(header::LAST_MODIFIED).is_some_and(|ours| is_same_date(ours, theirs)));
+        .first(&header::LAST_MODIFIED)
+        .is_none_or(|theirs| stored.first(&header::LAST_MODIFIED).is_some_and(|ours| is_same_date(ours, theirs)));
     let is_same_length = head_headers.get(header::CONTENT_LENGTH).is_none_or(|length| {
         complete.is_none_or(|complete| length.to_str().ok().and_then(|text| text.parse().ok()) == Some(complete))
     });
     if is_same_tag && is_same_modification && is_same_length { HeadEffect::Freshen } else { HeadEffect::Invalidate }
 }
 
-fn tag_of(headers: &HeaderMap) -> Option<EntityTag<'_>> {
-    headers.get(header::ETAG).and_then(|tag| EntityTag::parse(tag.as_bytes()))
+fn tag_of(headers: &impl Fields) -> Option<EntityTag<'_>> {
+    headers.first(&header::ETAG).and_then(EntityTag::parse)
 }
 
 /// Whether both name the same second, or are the same bytes where they name none.
-fn is_same_date(one: &HeaderValue, other: &HeaderValue) -> bool {
+fn is_same_date(one: &[u8], other: &[u8]) -> bool {
     if one == other {
         return true;
     }
-    let [one, other] = [one, other].map(|value| {
-        let headers = HeaderMap::from_iter([(header::LAST_MODIFIED, value.clone())]);
-        only_date(&headers, &header::LAST_MODIFIED, Timestamp::EPOCH)
-    });
+    let [one, other] = [one, other].map(|value| parse_http_date(value.trim_ascii(), Timestamp::EPOCH));
     // Two-digit years from 1970 on are read right, later ones come out as the epoch, which says nothing.
     one.is_some_and(|moment| moment > Timestamp::EPOCH) && one == other
 }

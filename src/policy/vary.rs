@@ -3,6 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
+use super::fields::Fields;
 use super::preference::{self, Preference, Preferences};
 
 /// Fields that tell the origin something of each client, or of each request, that is its own.
@@ -111,7 +112,7 @@ impl Selecting {
     ///
     /// RFC 9111 §4.1: both may be normalised "in a way that is known to have identical semantics", and where ranking
     /// is known, the most preferred stored response may be chosen.
-    pub fn matches(&self, request: &HeaderMap, stored_response: &HeaderMap) -> bool {
+    pub fn matches(&self, request: &HeaderMap, stored_response: &impl Fields) -> bool {
         match self {
             Self::Any => true,
             Self::Fields(fields) => fields.iter().all(|(name, stored)| fits(name, stored, request, stored_response)),
@@ -129,7 +130,7 @@ impl Selecting {
     }
 
     /// The fields that keep `request` from being served from the stored response that this belongs to.
-    pub fn differing<'a>(&'a self, request: &HeaderMap, stored_response: &HeaderMap) -> Vec<&'a HeaderName> {
+    pub fn differing<'a>(&'a self, request: &HeaderMap, stored_response: &impl Fields) -> Vec<&'a HeaderName> {
         let fields = match self {
             Self::Any => &[],
             Self::Fields(fields) => &**fields,
@@ -154,7 +155,7 @@ impl Selecting {
     }
 }
 
-fn fits(name: &HeaderName, stored: &SelectingValue, request: &HeaderMap, stored_response: &HeaderMap) -> bool {
+fn fits(name: &HeaderName, stored: &SelectingValue, request: &HeaderMap, stored_response: &impl Fields) -> bool {
     normal_form(request, name).as_deref() == stored.as_deref()
         || (*name == header::ACCEPT_LANGUAGE && is_in_first_choice(request, stored_response))
 }
@@ -191,12 +192,11 @@ fn most_wanted<'a>(request: &HeaderMap, name: &HeaderName, allowed: &'a [String]
 }
 
 /// Whether the response is in the language that the request wants most, more than any other.
-fn is_in_first_choice(request: &HeaderMap, stored_response: &HeaderMap) -> bool {
-    let mut languages = stored_response.get_all(header::CONTENT_LANGUAGE).iter();
-    let (Some(language), None) = (languages.next(), languages.next()) else { return false };
+fn is_in_first_choice(request: &HeaderMap, stored_response: &impl Fields) -> bool {
+    let Some(language) = stored_response.only(&header::CONTENT_LANGUAGE) else { return false };
     preference::parse(request, &header::ACCEPT_LANGUAGE)
         .and_then(|preferences| preference::first_choice(&preferences))
-        .is_some_and(|choice| choice.range.eq_ignore_ascii_case(language.as_bytes().trim_ascii()))
+        .is_some_and(|choice| choice.range.eq_ignore_ascii_case(language.trim_ascii()))
 }
 
 /// The value of a request's field in its normal form; `None`: it does not have the field.

@@ -12,7 +12,8 @@ use tokio::sync::Semaphore;
 
 use crate::cache::entry::Entry;
 use crate::cache::ledger::Ledger;
-use crate::cache::memory::{MAX_LOOKS, Memory, Variants};
+use crate::cache::memory::{MAX_LOOKS, Memory};
+use crate::cache::variants::Variants;
 use crate::policy::key::Key;
 use crate::policy::scope::{Labels, Scope};
 use crate::wire::purge::Matched;

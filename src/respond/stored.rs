@@ -11,6 +11,7 @@ use crate::body::response::{ResponseBody, Source};
 use crate::body::stored::{Cursor, Section};
 use crate::cache::entry::{Entry, Head};
 use crate::policy::conditional::{self, Condition};
+use crate::policy::fields::FieldLines;
 use crate::policy::outcome::Outcome;
 use crate::policy::range::{self, ContentRange, Wanted};
 use crate::policy::time::Timestamp;
@@ -78,14 +79,14 @@ pub fn covers(entry: &Entry, asked: &Asked<'_>) -> bool {
 /// The head that a client gets, complete but for the body's length.
 fn base(head: &Head, asked: &Asked<'_>, outcome: &Outcome, mut headers: HeaderMap) -> HeaderMap {
     if asked.expose_hidden {
-        headers.extend(head.hidden.clone());
+        headers.extend(head.hidden.to_map());
     }
     finish(&mut headers, Some(head.freshness.age(asked.now).as_secs()), outcome, asked.treatment);
     headers
 }
 
 fn whole(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<ResponseBody> {
-    let headers = base(&entry.head, asked, outcome, entry.head.headers.clone());
+    let headers = base(&entry.head, asked, outcome, entry.head.headers.to_map());
     let body = if asked.method == Method::HEAD {
         ResponseBody::empty()
     } else if let Some(bytes) = entry.body.as_single() {
@@ -98,12 +99,13 @@ fn whole(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<Respon
 
 /// The head of a response whose body is still arriving.
 pub fn streaming(head: &Head, asked: &Asked<'_>, outcome: &Outcome, body: ResponseBody) -> Response<ResponseBody> {
-    answer(head.status, base(head, asked, outcome, head.headers.clone()), body)
+    answer(head.status, base(head, asked, outcome, head.headers.to_map()), body)
 }
 
 /// RFC 9110 §15.4.5.
 pub fn not_modified(head: &Head, asked: &Asked<'_>, outcome: &Outcome) -> Response<ResponseBody> {
-    bare(StatusCode::NOT_MODIFIED, conditional::not_modified_fields(&head.headers), head, asked, outcome)
+    let lines: FieldLines = conditional::not_modified_lines(&head.headers).collect();
+    bare(StatusCode::NOT_MODIFIED, lines.to_map(), head, asked, outcome)
 }
 
 fn bare(
@@ -118,19 +120,16 @@ fn bare(
 
 /// RFC 9110 §15.5.17.
 fn unsatisfiable(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<ResponseBody> {
-    let mut headers = HeaderMap::new();
-    for name in [ETAG, LAST_MODIFIED] {
-        if let Some(value) = entry.head.headers.get(&name) {
-            headers.insert(name, value.clone());
-        }
-    }
+    let validators =
+        entry.head.headers.iter().filter(|line| [ETAG, LAST_MODIFIED].iter().any(|name| line.name == name));
+    let mut headers = validators.collect::<FieldLines>().to_map();
     headers.insert(CONTENT_RANGE, range::unsatisfied_range(entry.complete_length()));
     bare(StatusCode::RANGE_NOT_SATISFIABLE, headers, &entry.head, asked, outcome)
 }
 
 /// RFC 9110 §15.3.7.
 fn partial(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome, parts: &[Range<u64>]) -> Response<ResponseBody> {
-    let mut headers = entry.head.headers.clone();
+    let mut headers = entry.head.headers.to_map();
     let offset = entry.part.map_or(0, |part| part.first);
     let complete = entry.complete_length();
     let stored = |part: &Range<u64>| part.start.saturating_sub(offset)..part.end.saturating_sub(offset);

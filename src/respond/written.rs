@@ -1,8 +1,7 @@
 //! How does a stored response look on the wire, when nothing but its age is to be added?
 
 use bytes::Bytes;
-use http::header::{AGE, CONTENT_LENGTH, DATE};
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use smallvec::SmallVec;
 
 use super::cache_status;
@@ -25,8 +24,14 @@ const MOST_BODY: usize = 64 << 10;
 /// would; the body where it is not behind the head. `None`: it is not that simple.
 pub fn whole(entry: &Entry, outcome: &Outcome, now: Timestamp, answer: &mut Written) -> Option<Bytes> {
     let body = entry.body.as_single().filter(|body| body.len() <= MOST_BODY && entry.part.is_none())?;
-    let head = entry.written_head(|| head(entry))?;
-    answer.extend_from_slice(head);
+    let status = entry.head.status;
+    // No body may follow these, whatever is stored; and what has no name the library completes.
+    let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let reason = status.canonical_reason().filter(|_| has_body && entry.is_ready())?;
+    for part in ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"] {
+        answer.extend_from_slice(part.as_bytes());
+    }
+    answer.extend_from_slice(entry.head.headers.as_bytes());
     finish(entry, outcome, now, answer);
     if body.len() > SMALL_BODY {
         return Some(body.clone());
@@ -37,11 +42,10 @@ pub fn whole(entry: &Entry, outcome: &Outcome, now: Timestamp, answer: &mut Writ
 
 /// The same of "not modified", which has no body. `None`: the library has to complete it.
 pub fn not_modified(entry: &Entry, outcome: &Outcome, now: Timestamp, answer: &mut Written) -> Option<()> {
-    let headers = conditional::not_modified_fields(&entry.head.headers);
-    headers.contains_key(DATE).then_some(())?;
+    entry.is_ready().then_some(())?;
     answer.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n");
-    for (name, value) in headers.iter().filter(|(name, _)| **name != AGE) {
-        line(name, value.as_bytes(), answer);
+    for line in conditional::not_modified_lines(&entry.head.headers) {
+        answer.extend_from_slice(line.whole);
     }
     finish(entry, outcome, now, answer);
     Some(())
@@ -56,31 +60,4 @@ fn finish(entry: &Entry, outcome: &Outcome, now: Timestamp, answer: &mut Written
     answer.extend_from_slice(b"\r\ncache-status: ");
     cache_status::write(outcome, answer);
     answer.extend_from_slice(b"\r\n\r\n");
-}
-
-/// The head without what differs from answer to answer, and without the empty line.
-fn head(entry: &Entry) -> Option<Box<[u8]>> {
-    let (status, headers) = (entry.head.status, &entry.head.headers);
-    // No body may follow these, whatever is stored; and what has no name or no date the library completes.
-    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || !headers.contains_key(DATE) {
-        return None;
-    }
-    let mut head = Written::new();
-    for part in ["HTTP/1.1 ", status.as_str(), " ", status.canonical_reason()?, "\r\n"] {
-        head.extend_from_slice(part.as_bytes());
-    }
-    for (name, value) in headers.iter().filter(|(name, _)| **name != AGE) {
-        line(name, value.as_bytes(), &mut head);
-    }
-    if !headers.contains_key(CONTENT_LENGTH) {
-        line(&CONTENT_LENGTH, itoa::Buffer::new().format(entry.body.len()).as_bytes(), &mut head);
-    }
-    Some(head.as_slice().into())
-}
-
-fn line(name: &HeaderName, value: &[u8], to: &mut Written) {
-    to.extend_from_slice(name.as_str().as_bytes());
-    to.extend_from_slice(b": ");
-    to.extend_from_slice(value);
-    to.extend_from_slice(b"\r\n");
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::look_up::{self, Found, Usable, may_refresh_early};
 use super::{Serve, Shared};
-use crate::cache::memory::Variants;
+use crate::cache::variants::Variants;
 use crate::client::Plain;
 use crate::policy::conditional::Condition;
 use crate::policy::key::KeyBuffer;

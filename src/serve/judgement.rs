@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, VARY};
+use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 
@@ -15,6 +15,7 @@ use crate::cache::entry::{Entry, Head, Part};
 use crate::cache::ledger::Stamp;
 use crate::origin::Answer;
 use crate::policy::admission::{self, Exchange};
+use crate::policy::fields::{FieldLines, Fields as _};
 use crate::policy::freshness::Freshness;
 use crate::policy::outcome::Detail;
 use crate::policy::range;
@@ -81,7 +82,7 @@ impl Judgement {
     fn renewed(&self, entry: &Entry, headers: HeaderMap, status: StatusCode) -> Renewed {
         let received_at = self.shared.clock.now();
         // The new fields may select on others than the old ones did; this client is one for whom they hold.
-        let selects_alike = headers.get_all(VARY).iter().eq(entry.head.headers.get_all(VARY).iter());
+        let selects_alike = headers.lines(&VARY).eq(entry.head.headers.lines(&VARY));
         let selecting = if selects_alike {
             Some(entry.head.selecting.clone())
         } else {
@@ -133,10 +134,12 @@ impl Judgement {
     ) -> Head {
         let labels = self.inquiry.tagged_labels(&headers);
         let hidden = through::take_hidden(&mut headers, &self.inquiry);
+        // It belongs to the message: what of it is true of the response, `freshness` has.
+        headers.remove(AGE);
         Head {
             status,
-            headers,
-            hidden,
+            headers: FieldLines::from(&headers),
+            hidden: FieldLines::from(&hidden),
             selecting,
             freshness,
             received_at,

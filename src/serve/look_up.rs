@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use super::Shared;
 use crate::cache::entry::Entry;
 use crate::cache::ledger::Ledger;
-use crate::cache::memory::Variants;
+use crate::cache::variants::Variants;
 use crate::policy::directives::RequestDirectives;
 use crate::policy::outcome::{Detail, Forward, Outcome};
 use crate::policy::reuse::{self, Standing, Verdict};
@@ -70,7 +70,7 @@ impl Need {
 /// Looks `key` up for a request; `directives` are the client's, where a rule honours them.
 pub(super) fn look_up(shared: &Shared, key: &[u8], asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
     let variants = shared.memory.get(key);
-    let mut found = choose(&shared.ledger, variants.as_deref(), asked, directives);
+    let mut found = choose(&shared.ledger, variants.as_ref(), asked, directives);
     if variants.is_some_and(|variants| variants.entries().len() > 1)
         && let Some(entry) = found.entry()
     {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 
@@ -16,8 +15,9 @@ use crate::body::shared::Writer;
 use crate::body::stored::StoredBody;
 use crate::cache::entry::{Entry, Head, Part};
 use crate::cache::flight::Lead;
-use crate::cache::memory::{Marks, Reservation};
+use crate::cache::memory::Reservation;
 use crate::cache::tier::Extent;
+use crate::cache::variants::Marks;
 use crate::fleet::lease::Lease;
 use crate::origin::OriginBody;
 use crate::policy::key::Key;
@@ -162,7 +162,7 @@ impl Pour<'_> {
         }
         let mut head = self.head.clone();
         if has_content(head.status) {
-            head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+            head.describe_body(body.len(), self.part.is_some());
         }
         let entry = Arc::new(Entry::new(head, body, self.part));
         self.shared.metrics.stores.inc();

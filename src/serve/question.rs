@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{ETAG, IF_RANGE, RANGE};
+use http::header::{IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 
@@ -59,9 +59,9 @@ impl Question {
             Self::Rest(entry) => {
                 headers.insert(RANGE, rest_of(entry));
                 // RFC 9110 §13.1.5: a strong validator, or none.
-                let etag = entry.head.headers.get(ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/"));
-                if let Some(etag) = etag {
-                    headers.insert(IF_RANGE, etag.clone());
+                let etag = validation::conditions(&entry.head.headers).if_none_match;
+                if let Some(etag) = etag.filter(|etag| !etag.as_bytes().starts_with(b"W/")) {
+                    headers.insert(IF_RANGE, etag);
                 }
             }
         }

@@ -13,6 +13,7 @@ use super::flaw::{Flaw, Unfit};
 use super::outline::{Digest, Outline};
 use crate::cache::entry::Head;
 use crate::cache::ledger::Stamp;
+use crate::policy::fields::{FieldLines, Fields as _};
 use crate::policy::freshness::{Freshness, GREATEST};
 use crate::policy::hop;
 use crate::policy::key::{self, Parts};
@@ -66,7 +67,7 @@ impl<'a> Record<'a> {
         if !is_status(head.status) {
             return Err(Unfit::Status);
         }
-        let of_connection = |headers: &HeaderMap| headers.keys().any(hop::is_hop_by_hop);
+        let of_connection = |lines: &FieldLines| lines.iter().any(|line| hop::is_hop_by_hop(line.name));
         if of_connection(&head.headers) || of_connection(&head.hidden) || !agrees(&head.headers, body.length()) {
             return Err(Unfit::Fields);
         }
@@ -167,13 +168,9 @@ fn is_status(status: StatusCode) -> bool {
 }
 
 /// Whether there is no `Content-Length`, or one that is the body's.
-fn agrees(headers: &HeaderMap, length: u64) -> bool {
-    let mut stated = headers.get_all(CONTENT_LENGTH).iter();
-    match (stated.next(), stated.next()) {
-        (None, _) => true,
-        (Some(stated), None) => stated.as_bytes() == itoa::Buffer::new().format(length).as_bytes(),
-        (Some(_), Some(_)) => false,
-    }
+fn agrees(headers: &FieldLines, length: u64) -> bool {
+    let is_length = |stated| stated == itoa::Buffer::new().format(length).as_bytes();
+    !headers.has(&CONTENT_LENGTH) || headers.only(&CONTENT_LENGTH).is_some_and(is_length)
 }
 
 fn list<T>(members: impl ExactSizeIterator<Item = T>) -> Result<List<T>, Unfit> {
@@ -181,22 +178,20 @@ fn list<T>(members: impl ExactSizeIterator<Item = T>) -> Result<List<T>, Unfit> 
 }
 
 /// The lines of fields; those of one name in their order.
-fn lines(headers: &HeaderMap) -> Result<List<(&str, Raw<'_>)>, Unfit> {
-    if headers.len() > MAX_MEMBERS {
-        return Err(Unfit::TooManyMembers);
-    }
-    Ok(List(headers.iter().map(|(name, value)| (name.as_str(), Raw(value.as_bytes()))).collect()))
+fn lines(lines: &FieldLines) -> Result<List<(&str, Raw<'_>)>, Unfit> {
+    let lines: Vec<_> = lines.iter().map(|line| (line.name, Raw(line.value))).collect();
+    if lines.len() > MAX_MEMBERS { Err(Unfit::TooManyMembers) } else { Ok(List(lines)) }
 }
 
 /// The fields of these lines.
-fn fields(lines: &List<(&str, Raw<'_>)>) -> Result<HeaderMap, Flaw> {
+fn fields(lines: &List<(&str, Raw<'_>)>) -> Result<FieldLines, Flaw> {
     let mut headers = HeaderMap::with_capacity(lines.0.len());
     for (name, value) in &lines.0 {
         // Sent on, a field of a connection would change how a client reads what follows.
-        let name = field_name(name).ok().filter(|name| !hop::is_hop_by_hop(name)).ok_or(Flaw::FieldName)?;
+        let name = field_name(name).ok().filter(|name| !hop::is_hop_by_hop(name.as_str())).ok_or(Flaw::FieldName)?;
         headers.append(name, HeaderValue::from_bytes(value.0).map_err(|_| Flaw::FieldValue)?);
     }
-    Ok(headers)
+    Ok(FieldLines::from(&headers))
 }
 
 /// A name as records have it: in lower case.

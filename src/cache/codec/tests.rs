@@ -1,5 +1,6 @@
 //! Is what is read what was written, and is nothing else ever read?
 
+use std::iter;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -13,6 +14,7 @@ use super::*;
 use crate::cache::entry::Part;
 use crate::cache::ledger::{STRIDE, Stamp};
 use crate::cache::sample;
+use crate::policy::fields::FieldLines;
 use crate::policy::freshness::{Freshness, GREATEST};
 use crate::policy::key::KeyBuffer;
 use crate::policy::scope::{Labels, Tags};
@@ -28,8 +30,14 @@ fn key(target: &str) -> Key {
 fn entry(body: &[u8]) -> Entry {
     let mut entry =
         sample::entry(sample::labels("/", &["t"]), Stamp { era: 7, number: 9 * STRIDE }, Bytes::copy_from_slice(body));
-    entry.head.headers.insert("etag", HeaderValue::from_static("\"1\""));
+    entry.head.headers.change(|headers| _ = headers.insert("etag", HeaderValue::from_static("\"1\"")));
     entry
+}
+
+/// A field of so many lines.
+fn field(name: &'static str, value: &[u8], lines: usize) -> FieldLines {
+    let line = (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
+    FieldLines::from(&iter::repeat_n(line, lines).collect::<HeaderMap>())
 }
 
 fn read(key: &Key, written: &Encoded) -> Result<Entry, Flaw> {
@@ -239,20 +247,17 @@ fn what_is_not_for_other_nodes_is_not_written() {
         let request = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static("hush"))]);
         Selecting::by([HeaderName::from_static(name)], &request)
     };
-    let cases: [(Change<'_>, Unfit, &str); 9] = [
+    let cases: [(Change<'_>, Unfit, &str); 10] = [
         (&|it| it.part = Some(Part { first: 0, complete: None }), Unfit::Part, "a part"),
         (&|it| it.head.selecting = by("cookie"), Unfit::Secret, "selected by a cookie"),
         (&|it| it.head.selecting = by("authorization"), Unfit::Secret, "selected by credentials"),
         (&|it| it.head.selecting = by("proxy-authorization"), Unfit::Secret, "by those for a proxy"),
         (&|it| it.head.labels = sample::labels("/x", &[]), Unfit::Key, "labelled with another URL"),
         (&|it| it.head.status = StatusCode::EARLY_HINTS, Unfit::Status, "an interim response"),
-        (&|it| _ = it.head.headers.insert("te", HeaderValue::from_static("x")), Unfit::Fields, "a connection's"),
-        (&|it| _ = it.head.headers.insert("content-length", 9.into()), Unfit::Fields, "not the body's length"),
-        (
-            &|it| (0..=MAX_MEMBERS).for_each(|_| _ = it.head.hidden.append("x", HeaderValue::from_static(""))),
-            Unfit::TooManyMembers,
-            "too many lines",
-        ),
+        (&|it| it.head.headers = field("te", b"x", 1), Unfit::Fields, "a connection's"),
+        (&|it| it.head.headers = field("content-length", b"9", 1), Unfit::Fields, "not the body's length"),
+        (&|it| it.head.headers = field("content-length", b"4", 2), Unfit::Fields, "the body's length twice"),
+        (&|it| it.head.hidden = field("x", b"", MAX_MEMBERS + 1), Unfit::TooManyMembers, "too many lines"),
     ];
     for (change, want, why) in cases {
         let mut entry = entry(b"body");
@@ -260,7 +265,7 @@ fn what_is_not_for_other_nodes_is_not_written() {
         assert_eq!(encode(&key("/"), &entry).expect_err(why), want, "{why}");
     }
     let mut large = entry(b"body");
-    large.head.hidden.insert("x", HeaderValue::from_bytes(&vec![b'x'; MAX_RECORD]).unwrap());
+    large.head.hidden = field("x", &vec![b'x'; MAX_RECORD], 1);
     assert_eq!(encode(&key("/"), &large).unwrap_err(), Unfit::TooLong);
     assert_eq!(encode(&Key::from_bytes(b"x"), &entry(b"")).unwrap_err(), Unfit::Key, "no key of ours");
 }
@@ -371,8 +376,8 @@ fn entries() -> impl Strategy<Value = (Key, Entry)> {
         let tags = Tags::new(groups.iter().map(Vec::as_slice), tags.iter().map(Vec::as_slice));
         let head = Head {
             status: StatusCode::from_u16(status).unwrap(),
-            headers,
-            hidden,
+            headers: FieldLines::from(&headers),
+            hidden: FieldLines::from(&hidden),
             selecting,
             freshness,
             received_at: freshness.born,

@@ -13,6 +13,7 @@ use crate::cache::codec::{self, Encoded};
 use crate::cache::entry::{Entry, Head};
 use crate::cache::tier::Extent;
 use crate::link::LinkError;
+use crate::policy::fields::Fields as _;
 use crate::policy::key::Key;
 use crate::policy::time::Timestamp;
 use crate::policy::vary::Selecting;
@@ -148,7 +149,7 @@ impl Writing<'_> {
 fn time_to_keep(head: &Head, now: Timestamp) -> Duration {
     let freshness = &head.freshness;
     let window = freshness.stale_while_revalidate.max(freshness.stale_if_error);
-    let has_validator = head.headers.contains_key(ETAG) || head.headers.contains_key(LAST_MODIFIED);
+    let has_validator = head.headers.has(&ETAG) || head.headers.has(&LAST_MODIFIED);
     let more = if has_validator { TO_REVALIDATE } else { Duration::ZERO };
     (freshness.fresh_until().plus(window).since(now) + more).min(LONGEST)
 }
@@ -185,7 +186,8 @@ mod tests {
                 ..Freshness::new(born, Duration::ZERO, secs(lifetime))
             };
             if validator {
-                head.headers.insert(LAST_MODIFIED, HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));
+                let date = HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT");
+                head.headers.change(|headers| _ = headers.insert(LAST_MODIFIED, date));
             }
             assert_eq!(time_to_keep(&head, born.plus(secs(age))), want, "{why}");
         }

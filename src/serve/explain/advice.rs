@@ -300,7 +300,7 @@ fn would_answer(case: &Case<'_>, entry: &Entry) -> bool {
     let headers = fields_of(case, entry);
     let asked = crate::respond::stored::Asked { headers: &headers, ..case.inquiry.asked(case.now) };
     let found =
-        look_up::choose(&case.shared.ledger, case.variants.as_deref(), &asked, case.inquiry.directives().as_ref());
+        look_up::choose(&case.shared.ledger, case.variants.as_ref(), &asked, case.inquiry.directives().as_ref());
     matches!(found, Found::Usable(usable) if usable.outcome.detail.is_none() && std::ptr::eq(Arc::as_ptr(&usable.entry), entry))
 }
 

@@ -22,7 +22,7 @@ use super::question::Question as Asking;
 use super::site::Site;
 use super::{Shared, elsewhere, pass, purge};
 use crate::cache::entry::Entry;
-use crate::cache::memory::{Mark, Variants};
+use crate::cache::variants::{Mark, Variants};
 use crate::policy::outcome::{Detail, Outcome};
 use crate::policy::route::Rule;
 use crate::policy::scope::Severity;
@@ -50,7 +50,7 @@ struct Case<'a> {
     given: HeaderMap,
     way: Way,
     /// What is stored under its key, where that is looked up.
-    variants: Option<Arc<Variants>>,
+    variants: Option<Variants>,
     /// What of it memory lacks, and the second tier has.
     promoted: Option<Arc<Entry>>,
     decision: Decision,
@@ -103,7 +103,7 @@ impl<'a> Case<'a> {
             let look = || look_up::choose(&shared.ledger, variants, &asked, inquiry.directives().as_ref());
             decide(way, inquiry.origin(), (&inquiry.method, &inquiry.headers), look)
         };
-        let decision = decided(variants.as_deref());
+        let decision = decided(variants.as_ref());
         // As a fill does: it looks into the second tier before it asks the origin.
         let is_worth = |entry: &Arc<Entry>| match &decision {
             Decision::Ask(need) => elsewhere::is_worth(shared, &inquiry, need, entry),
@@ -117,7 +117,7 @@ impl<'a> Case<'a> {
         if let Decision::Answer(usable) = &mut decision {
             usable.outcome.detail.get_or_insert(Detail::Redis);
         }
-        let variants = Some(Arc::new(variants));
+        let variants = Some(variants);
         Self { shared, inquiry, given, way, variants, promoted: Some(entry), decision, now }
     }
 
@@ -146,7 +146,7 @@ impl<'a> Case<'a> {
     fn found(&self) -> look_up::Found {
         let directives = self.inquiry.directives();
         let asked = self.inquiry.asked(self.now);
-        look_up::choose(&self.shared.ledger, self.variants.as_deref(), &asked, directives.as_ref())
+        look_up::choose(&self.shared.ledger, self.variants.as_ref(), &asked, directives.as_ref())
     }
 
     /// The rules that apply, in order.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use http::HeaderName;
 
 use super::Case;
-use crate::cache::memory::Variants;
+use crate::cache::variants::Variants;
 use crate::policy::key::{Key, KeyBuffer, Parts, parameter_name};
 use crate::policy::treatment::{Glob, KeyRules};
 use crate::serve::look_up::{self, Found};

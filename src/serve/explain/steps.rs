@@ -8,7 +8,7 @@ use super::request::Clean;
 use super::told::{self, words};
 use super::{Asking, Case};
 use crate::cache::entry::Entry;
-use crate::cache::memory::Mark;
+use crate::cache::variants::Mark;
 use crate::policy::freshness::Freshness;
 use crate::policy::outcome::Detail;
 use crate::policy::reuse::Standing;

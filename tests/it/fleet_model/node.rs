@@ -7,12 +7,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use larder::body::stored::StoredBody;
 use larder::cache::entry::{Entry, Head};
 use larder::cache::ledger::{Ledger, Stamp};
 use larder::clock::Clock;
 use larder::fleet::Fleet;
+use larder::policy::fields::FieldLines;
 use larder::policy::freshness::Freshness;
 use larder::policy::scope::Labels;
 use larder::policy::time::Timestamp;
@@ -128,8 +129,8 @@ impl Future for Freezing {
 pub(super) fn response(labels: Labels, stamp: Stamp) -> Arc<Entry> {
     let head = Head {
         status: StatusCode::OK,
-        headers: HeaderMap::new(),
-        hidden: HeaderMap::new(),
+        headers: FieldLines::default(),
+        hidden: FieldLines::default(),
         selecting: Selecting::Any,
         freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::from_mins(1)),
         received_at: Timestamp::EPOCH,

@@ -3,7 +3,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use fastrand::Rng;
-use http::{HeaderMap, Method};
+use http::{HeaderName, Method};
+use larder::policy::fields::Fields;
 use larder::policy::scope::{Labels, Scope, Tags};
 use larder::policy::time::Timestamp;
 
@@ -209,7 +210,10 @@ pub(super) fn variant_of(target: &str, language: &str) -> String {
 }
 
 /// The fetches that a response comes from, as its origin told.
-pub(super) fn chain_of(headers: &HeaderMap) -> Vec<usize> {
-    let list = headers.get("x-chain").and_then(|list| list.to_str().ok()).unwrap_or_default();
+pub(super) fn chain_of(headers: &impl Fields) -> Vec<usize> {
+    let list = headers
+        .first(&HeaderName::from_static("x-chain"))
+        .and_then(|list| str::from_utf8(list).ok())
+        .unwrap_or_default();
     list.split_whitespace().map(|id| id.parse().expect("our origin lists numbers")).collect()
 }

@@ -6,10 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use http::header::ETAG;
 use http::{Method, Request};
 use larder::body::request::RequestBody;
 use larder::cache::entry::Entry;
 use larder::clock::Clock;
+use larder::policy::fields::Fields as _;
 use larder::policy::key::Key;
 use larder::policy::scope::{Labels, Scope, Severity, Tags};
 use larder::policy::time::Timestamp;
@@ -395,5 +397,5 @@ impl World {
 }
 
 fn etag_of(entry: &Entry) -> Option<String> {
-    entry.head.headers.get("etag").and_then(|tag| tag.to_str().ok()).map(str::to_owned)
+    entry.head.headers.first(&ETAG).and_then(|tag| str::from_utf8(tag).ok()).map(str::to_owned)
 }

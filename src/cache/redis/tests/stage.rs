@@ -16,6 +16,7 @@ use crate::cache::sample;
 use crate::cache::tier::{Extent, Tier, Unreachable};
 use crate::clock::Clock;
 use crate::link::{self, Link};
+use crate::policy::fields::FieldLines;
 use crate::policy::freshness::Freshness;
 use crate::policy::key::{Key, KeyBuffer};
 use crate::policy::time::Timestamp;
@@ -201,6 +202,6 @@ pub(super) fn entry(target: &str, number: u64, body: &[u8]) -> Entry {
 
 /// The same with these fields.
 pub(super) fn with(mut entry: Entry, lines: &[(&str, &str)]) -> Entry {
-    entry.head.headers = fields(lines);
+    entry.head.headers = FieldLines::from(&fields(lines));
     entry
 }

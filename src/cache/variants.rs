@@ -1,0 +1,160 @@
+//! What is stored under one key: the variants of a response, and for whom answers could not be shared.
+
+use std::slice;
+use std::sync::Arc;
+
+use super::entry::Entry;
+use crate::policy::outcome::Detail;
+use crate::policy::time::Timestamp;
+
+/// What is stored under one key: the variants, the latest first. A clone shares them.
+#[derive(Debug, Clone, Default)]
+pub struct Variants(Kept);
+
+#[derive(Debug, Clone, Default)]
+enum Kept {
+    #[default]
+    Nothing,
+    /// Most keys: one response, and nothing more to know.
+    One(Arc<Entry>),
+    More(Arc<More>),
+}
+
+#[derive(Debug)]
+struct More {
+    entries: Box<[Arc<Entry>]>,
+    marks: Marks,
+}
+
+/// For whom an answer could not be shared when it last came (hit-for-miss). What has ended is kept to tell of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// Anybody.
+    pub everybody: Option<Mark>,
+    /// Those with `Authorization`.
+    pub authorized: Option<Mark>,
+}
+
+/// An answer that could not be shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Until when requests do not queue.
+    pub until: Timestamp,
+    /// Why it was not stored, or was stale as it came.
+    pub why: Detail,
+}
+
+impl Marks {
+    /// Nobody queues until then.
+    pub fn for_everybody(until: Timestamp, why: Detail) -> Self {
+        Self { everybody: Some(Mark { until, why }), authorized: None }
+    }
+
+    /// Those with `Authorization` do not queue until then.
+    pub fn for_authorized(until: Timestamp, why: Detail) -> Self {
+        Self { authorized: Some(Mark { until, why }), everybody: None }
+    }
+
+    /// The mark that concerns such a request: the one that reaches furthest.
+    pub fn of(&self, is_authorized: bool) -> Option<Mark> {
+        furthest(self.everybody, self.authorized.filter(|_| is_authorized))
+    }
+
+    /// Both, each as far as it reaches.
+    fn and(self, other: Self) -> Self {
+        Self {
+            everybody: furthest(other.everybody, self.everybody),
+            authorized: furthest(other.authorized, self.authorized),
+        }
+    }
+}
+
+/// The one that ends last; of two that end together the first.
+fn furthest(one: Option<Mark>, other: Option<Mark>) -> Option<Mark> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(if other.until > one.until { other } else { one }),
+        (one, other) => one.or(other),
+    }
+}
+
+impl Variants {
+    fn new(mut entries: Vec<Arc<Entry>>, marks: Marks) -> Self {
+        let is_marked = marks != Marks::default();
+        Self(match entries.len() {
+            0 if !is_marked => Kept::Nothing,
+            1 if !is_marked => Kept::One(entries.swap_remove(0)),
+            _ => Kept::More(Arc::new(More { entries: entries.into_boxed_slice(), marks })),
+        })
+    }
+
+    /// The variants, the latest first.
+    pub fn entries(&self) -> &[Arc<Entry>] {
+        match &self.0 {
+            Kept::Nothing => &[],
+            Kept::One(entry) => slice::from_ref(entry),
+            Kept::More(more) => &more.entries,
+        }
+    }
+
+    /// These variants as they would be with one that came from the second tier.
+    #[must_use]
+    pub fn with_promoted(&self, entry: Arc<Entry>) -> Self {
+        self.with(entry, None, usize::MAX)
+    }
+
+    /// Whether an answer for this key could not be shared a moment ago, with requests like this one.
+    pub fn is_unshareable(&self, is_authorized: bool, now: Timestamp) -> bool {
+        self.marks().of(is_authorized).is_some_and(|mark| now < mark.until)
+    }
+
+    /// For whom an answer could not be shared when it last came.
+    pub fn marks(&self) -> Marks {
+        match &self.0 {
+            Kept::Nothing | Kept::One(_) => Marks::default(),
+            Kept::More(more) => more.marks,
+        }
+    }
+
+    /// Bytes of memory that they cost.
+    pub(super) fn weight(&self) -> u64 {
+        self.entries().iter().map(|entry| entry.weight()).sum()
+    }
+
+    /// Whether it is one of them.
+    pub(super) fn holds(&self, entry: &Arc<Entry>) -> bool {
+        self.entries().iter().any(|other| Arc::ptr_eq(other, entry))
+    }
+
+    /// These variants with `entry` in front, in place of `gone` and of the one that the same request fields select.
+    /// Where there are too many, the one that answered least recently goes.
+    pub(super) fn with(&self, entry: Arc<Entry>, gone: Option<&Arc<Entry>>, limit: usize) -> Self {
+        let mut entries = Vec::with_capacity(self.entries().len() + 1);
+        let is_gone = |other: &Arc<Entry>| gone.is_some_and(|gone| Arc::ptr_eq(other, gone));
+        let others = self.entries().iter().filter(|other| !is_gone(other) && !other.selects_like(&entry));
+        entries.extend(others.map(Arc::clone));
+        if entries.len() >= limit.max(1) {
+            let idlest = (0..entries.len()).min_by_key(|index| entries[*index].used_at());
+            if let Some(idlest) = idlest {
+                entries.remove(idlest);
+            }
+        }
+        // A response that was fresh when it came could be shared; one that was not says nothing new.
+        let is_shareable = entry.head.freshness.is_fresh(entry.head.received_at);
+        let marks = if is_shareable { Marks::default() } else { self.marks() };
+        entries.insert(0, entry);
+        Self::new(entries, marks)
+    }
+
+    /// These variants with `marks` as well.
+    #[must_use]
+    pub(super) fn marked(&self, marks: Marks) -> Self {
+        Self::new(self.entries().to_vec(), self.marks().and(marks))
+    }
+
+    /// These variants without one; `None`: nothing is left to know.
+    pub(super) fn without(&self, entry: &Arc<Entry>) -> Option<Self> {
+        let others = self.entries().iter().filter(|other| !Arc::ptr_eq(other, entry));
+        let left = Self::new(others.map(Arc::clone).collect(), self.marks());
+        (!matches!(left.0, Kept::Nothing)).then_some(left)
+    }
+}
