@@ -69,7 +69,7 @@ fn entry(ledger: &Ledger, clock: &Clock) -> Entry {
         hidden: FieldLines::default(),
         freshness: Freshness::new(now, Duration::ZERO, Duration::from_hours(1)),
         received_at: now,
-        fetch_cost: Duration::from_millis(5),
+        fetch_cost: Duration::from_millis(5).into(),
         labels: Labels::new("http", "bench.test", "/", Tags::default()),
         stamp: ledger.stamp(),
     };

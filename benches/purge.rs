@@ -15,7 +15,7 @@ use larder::policy::freshness::Freshness;
 use larder::policy::key::KeyBuffer;
 use larder::policy::reuse::Standing;
 use larder::policy::scope::{Labels, Scope, Severity, Tags};
-use larder::policy::time::Timestamp;
+use larder::policy::time::{Micros, Timestamp};
 use larder::policy::treatment::KeyRules;
 use larder::policy::vary::Selecting;
 
@@ -39,7 +39,7 @@ fn entry(target: &str, tags: &[&str], stamp: Stamp) -> Arc<Entry> {
         selecting: Selecting::Any,
         freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::from_hours(1)),
         received_at: Timestamp::EPOCH,
-        fetch_cost: Duration::ZERO,
+        fetch_cost: Micros::default(),
         labels: Labels::new("http", "bench.test", target, Tags::new([], tags.iter().map(|tag| tag.as_bytes()))),
         stamp,
     };

@@ -10,14 +10,14 @@ use smallvec::SmallVec;
 #[derive(Debug, Clone, Default)]
 pub struct StoredBody {
     pieces: Pieces,
-    len: u64,
 }
 
 #[derive(Debug, Clone)]
 enum Pieces {
     /// Most bodies: one piece, one reference count.
     One(Bytes),
-    Many(Arc<[Bytes]>),
+    /// The pieces, and their bytes in all.
+    Many(Arc<[Bytes]>, u64),
 }
 
 impl Default for Pieces {
@@ -29,36 +29,40 @@ impl Default for Pieces {
 impl StoredBody {
     /// A body of one piece.
     pub fn from_bytes(bytes: Bytes) -> Self {
-        let len = bytes.len() as u64;
-        Self { pieces: Pieces::One(bytes), len }
+        Self { pieces: Pieces::One(bytes) }
     }
 
     /// A body of these pieces, in order.
     pub fn from_pieces(mut pieces: Vec<Bytes>) -> Self {
-        let len = pieces.iter().map(|piece| piece.len() as u64).sum();
         let pieces = match pieces.len() {
             0 => Pieces::default(),
             1 => Pieces::One(pieces.swap_remove(0)),
-            _ => Pieces::Many(pieces.into()),
+            _ => {
+                let length = pieces.iter().map(|piece| piece.len() as u64).sum();
+                Pieces::Many(pieces.into(), length)
+            }
         };
-        Self { pieces, len }
+        Self { pieces }
     }
 
     /// Bytes in all.
     pub fn len(&self) -> u64 {
-        self.len
+        match &self.pieces {
+            Pieces::One(piece) => piece.len() as u64,
+            Pieces::Many(_, length) => *length,
+        }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// The pieces, in order.
     pub fn pieces(&self) -> &[Bytes] {
         match &self.pieces {
             Pieces::One(piece) => std::slice::from_ref(piece),
-            Pieces::Many(pieces) => pieces,
+            Pieces::Many(pieces, _) => pieces,
         }
     }
 
@@ -66,7 +70,7 @@ impl StoredBody {
     pub fn as_single(&self) -> Option<&Bytes> {
         match &self.pieces {
             Pieces::One(piece) => Some(piece),
-            Pieces::Many(_) => None,
+            Pieces::Many(..) => None,
         }
     }
 

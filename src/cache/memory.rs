@@ -21,7 +21,7 @@ const IN_FLIGHT_SHARE: u64 = 8;
 const UNCOUNTED_SHARE: u64 = 64;
 
 /// Bytes that a key costs beyond its own: moka's node, its queues' and the map's slots.
-const KEY_OVERHEAD: u64 = 350;
+const KEY_OVERHEAD: u64 = 310;
 
 /// Stored responses that somebody who has to answer looks through at most: that takes some tens of milliseconds, and the
 /// tier may hold millions.
@@ -285,6 +285,7 @@ mod tests {
     use crate::policy::key::KeyBuffer;
     use crate::policy::outcome::Detail;
     use crate::policy::scope::{Labels, Tags};
+    use crate::policy::time::Micros;
     use crate::policy::treatment::KeyRules;
     use crate::policy::vary;
 
@@ -307,7 +308,7 @@ mod tests {
             hidden: FieldLines::default(),
             freshness: Freshness::new(NOW, Duration::ZERO, Duration::from_mins(1)),
             received_at: NOW,
-            fetch_cost: Duration::ZERO,
+            fetch_cost: Micros::default(),
             labels: Labels::new("http", "a.test", "/", Tags::default()),
             stamp: Stamp::default(),
         };

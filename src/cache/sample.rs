@@ -11,7 +11,7 @@ use crate::body::stored::StoredBody;
 use crate::policy::fields::FieldLines;
 use crate::policy::freshness::Freshness;
 use crate::policy::scope::{Labels, Tags};
-use crate::policy::time::Timestamp;
+use crate::policy::time::{Micros, Timestamp};
 use crate::policy::vary::Selecting;
 
 /// The labels of `http://a.test` and this target, with these tags.
@@ -28,7 +28,7 @@ pub(crate) fn entry(labels: Labels, stamp: Stamp, body: Bytes) -> Entry {
         selecting: Selecting::Any,
         freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::from_mins(1)),
         received_at: Timestamp::EPOCH,
-        fetch_cost: Duration::ZERO,
+        fetch_cost: Micros::default(),
         labels,
         stamp,
     };

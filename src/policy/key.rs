@@ -10,8 +10,11 @@ use smallvec::SmallVec;
 
 use super::treatment::{Glob, KeyRules};
 
-/// Tells these keys from any other bytes, and this layout from a later one.
-const DOMAIN: &[u8] = b"larder1";
+/// Tells this layout from earlier and later ones.
+const LAYOUT: u8 = 2;
+
+/// What stands between a scheme and an authority.
+const SCHEME_END: &str = "://";
 
 /// Most keys fit, so that looking one up allocates nothing.
 const INLINE: usize = 256;
@@ -19,15 +22,15 @@ const INLINE: usize = 256;
 /// What a part of a key is. Without it, a header `a` and a cookie `a` of the same value would be one key.
 #[derive(Debug, Clone, Copy)]
 enum Part {
-    Scheme = 1,
-    Authority = 2,
-    Target = 3,
-    HeaderName = 4,
-    CookieName = 5,
-    Value = 6,
+    HeaderName = 1,
+    CookieName = 2,
+    Value = 3,
 }
 
-/// The key of a stored response: scheme, authority, path and query, and what the rules add.
+/// The key of a stored response: its URL, and what the rules add.
+///
+/// A byte for the layout; the lengths of scheme, authority and URL; the URL; then the parts that rules add, each with its
+/// kind and its length.
 ///
 /// Two requests have the same key exactly when all its parts are the same. Compares and hashes as its bytes do, so a
 /// map of keys is asked with the bytes of a [`KeyBuffer`].
@@ -43,6 +46,11 @@ impl Key {
     /// Its parts; `None` where the bytes are none of a key of this layout.
     pub fn parts(&self) -> Option<Parts> {
         Parts::of(&self.0)
+    }
+
+    /// The URL in it; an empty one where the bytes are none of a key of this layout.
+    pub fn url(&self) -> Url<'_> {
+        Url::of(&self.0).map(|(url, _)| url).unwrap_or_default()
     }
 
     /// Takes bytes that [`Key::as_bytes`] gave, on this node or another one.
@@ -70,10 +78,16 @@ impl KeyBuffer {
     /// RFC 9111 §2: the key is at least the target URI. Methods are not part of it: `GET` and `HEAD` share it, and
     /// other methods are not looked up.
     pub fn of(scheme: &str, authority: &str, target: &str, headers: &HeaderMap, rules: &KeyRules) -> Self {
-        let mut key = Self(SmallVec::from_slice(DOMAIN));
-        key.push(Part::Scheme, scheme.as_bytes());
-        key.push(Part::Authority, authority.as_bytes());
-        key.push(Part::Target, normalised_target(target, rules).as_bytes());
+        let target = normalised_target(target, rules);
+        let url = [scheme, SCHEME_END, authority, &target];
+        let mut key = Self(SmallVec::new());
+        key.0.push(LAYOUT);
+        for length in [scheme.len(), authority.len(), url.iter().map(|part| part.len()).sum()] {
+            key.push_length(length);
+        }
+        for part in url {
+            key.0.extend_from_slice(part.as_bytes());
+        }
         for name in &rules.headers {
             key.push(Part::HeaderName, name.as_str().as_bytes());
             if let Some(value) = combined(headers, name) {
@@ -109,8 +123,60 @@ impl KeyBuffer {
     /// part can pass for the beginning of the next one.
     fn push(&mut self, part: Part, bytes: &[u8]) {
         self.0.push(part as u8);
-        self.0.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        self.push_length(bytes.len());
         self.0.extend_from_slice(bytes);
+    }
+
+    /// Adds a length: seven bits a byte, the lowest first, the eighth where more follow.
+    fn push_length(&mut self, mut length: usize) {
+        while length > 0x7f {
+            self.0.push(length.to_le_bytes()[0] | 0x80);
+            length >>= 7;
+        }
+        self.0.push(length.to_le_bytes()[0]);
+    }
+}
+
+/// Reads a length, and gives what follows it.
+fn length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let mut length = 0_u64;
+    for (index, byte) in bytes.iter().enumerate().take(9) {
+        length |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((usize::try_from(length).ok()?, &bytes[index + 1..]));
+        }
+    }
+    None
+}
+
+/// The URL in a key: absolute, its authority in lower case without a default port, its query as far as it counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Url<'a> {
+    /// All of it.
+    pub whole: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// Host, and port where it is not the scheme's.
+    pub authority: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    /// Scheme and authority: `https://shop.example`.
+    pub origin: &'a str,
+}
+
+impl<'a> Url<'a> {
+    /// Reads the URL at the beginning of a key, and gives what follows it.
+    fn of(key: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (&layout, rest) = key.split_first()?;
+        let (scheme, rest) = length(rest)?;
+        let (authority, rest) = length(rest)?;
+        let (whole, rest) = length(rest)?;
+        let (whole, rest) = rest.split_at_checked(whole)?;
+        let whole = str::from_utf8(whole).ok().filter(|_| layout == LAYOUT)?;
+        let (scheme, after) = whole.split_at_checked(scheme)?;
+        let (authority, target) = after.strip_prefix(SCHEME_END)?.split_at_checked(authority)?;
+        let origin = &whole[..whole.len() - target.len()];
+        Some((Self { whole, scheme, authority, target, origin }, rest))
     }
 }
 
@@ -131,18 +197,20 @@ pub struct Parts {
 
 impl Parts {
     fn of(key: &[u8]) -> Option<Self> {
-        let mut rest = key.strip_prefix(DOMAIN)?;
-        let mut parts = Self::default();
+        let (url, mut rest) = Url::of(key)?;
+        let mut parts = Self {
+            scheme: url.scheme.to_owned(),
+            authority: url.authority.to_owned(),
+            target: url.target.to_owned(),
+            ..Self::default()
+        };
         let mut is_cookie = false;
         while let Some((&part, more)) = rest.split_first() {
-            let (length, more) = more.split_first_chunk::<8>()?;
-            let (bytes, more) = more.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
+            let (length, more) = length(more)?;
+            let (bytes, more) = more.split_at_checked(length)?;
             rest = more;
             let text = || String::from_utf8(bytes.to_vec()).ok();
             match part {
-                part if part == Part::Scheme as u8 => parts.scheme = text()?,
-                part if part == Part::Authority as u8 => parts.authority = text()?,
-                part if part == Part::Target as u8 => parts.target = text()?,
                 part if part == Part::HeaderName as u8 => parts.headers.push((text()?, None)),
                 part if part == Part::CookieName as u8 => {
                     is_cookie = true;
@@ -318,9 +386,18 @@ mod tests {
         assert_eq!(again.to_key(), key);
         assert!(parts.hold_secrets() && !Parts { cookies: vec![], ..parts }.hold_secrets());
         let bytes = key.as_bytes();
-        for foreign in [&b""[..], b"larder2", &bytes[..bytes.len() - 1], &[DOMAIN, b"\x06\0\0\0\0\0\0\0\0"].concat()] {
+        let plain = KeyBuffer::of("https", "a.test", "/", &HeaderMap::new(), &KeyRules::default()).to_key();
+        let [another_layout, long] = [(0, 1), (1, 99)].map(|(at, byte)| {
+            let mut bytes = bytes.to_vec();
+            bytes[at] = byte;
+            bytes
+        });
+        let endless = [&[LAYOUT][..], &[0x80; 12]].concat();
+        let value_of_nothing = [plain.as_bytes(), &[Part::Value as u8, 0]].concat();
+        for foreign in [b"", &bytes[..bytes.len() - 1], &another_layout, &long, &endless, &value_of_nothing] {
             assert_eq!(Key::from_bytes(foreign).parts(), None, "no key: {foreign:?}");
         }
+        assert_eq!(Key::from_bytes(&endless).url(), Url::default());
     }
 
     #[test]

@@ -4,7 +4,11 @@
 
 use std::fmt;
 
+use http::HeaderMap;
 use smallvec::SmallVec;
+
+use super::key::{Key, KeyBuffer};
+use super::treatment::KeyRules;
 
 /// What a purge names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -85,41 +89,48 @@ pub fn absolute(scheme: &str, authority: &str, target: &str) -> String {
     [scheme, "://", authority, target].concat()
 }
 
-/// The names by which purges know a stored response: its URL, and its tags.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The names by which purges know a stored response: its URL, and its tags. Those are the same that name it alike,
+/// whatever else their keys hold.
+#[derive(Debug, Clone)]
 pub struct Labels {
-    url: Box<str>,
-    /// Where the authority begins and ends within the URL.
-    authority: (u32, u32),
+    /// The key that it is stored under: the URL is in it.
+    key: Key,
     tags: Tags,
 }
 
+impl PartialEq for Labels {
+    fn eq(&self, other: &Self) -> bool {
+        self.url() == other.url() && self.tags == other.tags
+    }
+}
+
+impl Eq for Labels {}
+
 impl Labels {
+    /// The labels of a response that is stored under `key`.
+    pub fn of(key: Key, tags: Tags) -> Self {
+        Self { key, tags }
+    }
+
     /// The labels of a response for this URL. `authority` as in keys: lower case, without the default port. `target`: path
     /// and query, normalised as in keys.
     pub fn new(scheme: &str, authority: &str, target: &str, tags: Tags) -> Self {
-        let begin = scheme.len() + 3;
-        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        Self {
-            url: absolute(scheme, authority, target).into_boxed_str(),
-            authority: (offset(begin), offset(begin + authority.len())),
-            tags,
-        }
+        Self::of(KeyBuffer::of(scheme, authority, target, &HeaderMap::new(), &KeyRules::default()).to_key(), tags)
     }
 
     /// The absolute URL.
     pub fn url(&self) -> &str {
-        &self.url
+        self.key.url().whole
     }
 
     /// Scheme and authority: `https://shop.example`.
     pub fn origin(&self) -> &str {
-        &self.url[..self.authority.1 as usize]
+        self.key.url().origin
     }
 
     /// Host, and port where it is not the scheme's.
     pub fn authority(&self) -> &str {
-        &self.url[self.authority.0 as usize..self.authority.1 as usize]
+        self.key.url().authority
     }
 
     /// The host without its port.
@@ -134,12 +145,12 @@ impl Labels {
 
     /// The same, with the tags of `other` as well: what is made of both is known by the tags of both.
     pub fn with_tags_of(&self, other: &Self) -> Self {
-        Self { url: self.url.clone(), authority: self.authority, tags: self.tags.and(&other.tags) }
+        Self { key: self.key.clone(), tags: self.tags.and(&other.tags) }
     }
 
-    /// Bytes that they hold.
+    /// Bytes that they hold beside the key.
     pub fn weight(&self) -> usize {
-        self.url.len() + self.tags.bytes.len() + self.tags.ends.len() * 4
+        self.tags.0.as_ref().map_or(0, |tags| size_of::<TagList>() + tags.bytes.len() + size_of_val(&*tags.ends))
     }
 }
 
@@ -153,7 +164,10 @@ pub fn host_of(authority: &str) -> &str {
 
 /// The tags of one stored response: distinct, exact byte strings. Those from `Cache-Groups` come first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tags {
+pub struct Tags(Option<Box<TagList>>);
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct TagList {
     /// All of them, one after another.
     bytes: Box<[u8]>,
     /// Where each ends.
@@ -175,25 +189,31 @@ impl Tags {
             end += tag.len();
             u32::try_from(end).unwrap_or(u32::MAX)
         });
-        Self { ends: ends.collect(), bytes: all.concat().into_boxed_slice(), groups }
+        let list = TagList { ends: ends.collect(), bytes: all.concat().into_boxed_slice(), groups };
+        Self((!list.ends.is_empty()).then(|| Box::new(list)))
+    }
+
+    fn list(&self) -> (&[u8], &[u32], usize) {
+        self.0.as_ref().map_or((&[], &[], 0), |list| (&list.bytes, &list.ends, list.groups))
     }
 
     /// Each tag, groups first.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        (0..self.ends.len()).map(|index| {
-            let begin = index.checked_sub(1).map_or(0, |before| self.ends[before]);
-            &self.bytes[begin as usize..self.ends[index] as usize]
+        let (bytes, ends, _) = self.list();
+        (0..ends.len()).map(move |index| {
+            let begin = index.checked_sub(1).map_or(0, |before| ends[before]);
+            &bytes[begin as usize..ends[index] as usize]
         })
     }
 
     /// The groups among them.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.iter().take(self.groups)
+        self.iter().take(self.list().2)
     }
 
     /// Those that are no groups.
     pub fn others(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        self.iter().skip(self.groups)
+        self.iter().skip(self.list().2)
     }
 
     /// Those of both.
@@ -203,7 +223,7 @@ impl Tags {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
+        self.0.is_none()
     }
 }
 

@@ -31,8 +31,12 @@ pub enum Selecting {
     Any,
     /// The fields that `Vary` names, with the values that the stored response was selected by, in their normal form;
     /// `None`: the request did not have the field.
-    Fields(Box<[(HeaderName, SelectingValue)]>),
+    Fields(Box<SelectingFields>),
 }
+
+/// Selecting fields, each once, with their values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SelectingFields(Box<[(HeaderName, SelectingValue)]>);
 
 /// A value in its normal form; `None`: the request did not have the field.
 type SelectingValue = Option<Box<[u8]>>;
@@ -76,7 +80,18 @@ impl Selecting {
         let value = |name: &HeaderName| normal_form(request, name).map(|value| value.as_slice().into());
         let field = |name: HeaderName| (name.clone(), value(&name));
         let fields: Box<[_]> = names.into_iter().map(field).collect();
-        if fields.is_empty() { Self::Any } else { Self::Fields(fields) }
+        Self::of(fields)
+    }
+
+    fn of(fields: Box<[(HeaderName, SelectingValue)]>) -> Self {
+        if fields.is_empty() { Self::Any } else { Self::Fields(Box::new(SelectingFields(fields))) }
+    }
+
+    fn fields(&self) -> &[(HeaderName, SelectingValue)] {
+        match self {
+            Self::Any => &[],
+            Self::Fields(fields) => &fields.0,
+        }
     }
 
     /// Takes what [`Selecting::parts`] gave, on this node or another one.
@@ -91,16 +106,12 @@ impl Selecting {
             }
             fields.push((name, value.map(Box::from)));
         }
-        Some(if fields.is_empty() { Self::Any } else { Self::Fields(fields.into_boxed_slice()) })
+        Some(Self::of(fields.into_boxed_slice()))
     }
 
     /// The fields with their values in their normal form, to be written down; `None`: the request did not have it.
     pub fn parts(&self) -> impl ExactSizeIterator<Item = (&HeaderName, Option<&[u8]>)> {
-        let fields = match self {
-            Self::Any => &[],
-            Self::Fields(fields) => &**fields,
-        };
-        fields.iter().map(|(name, value)| (name, value.as_deref()))
+        self.fields().iter().map(|(name, value)| (name, value.as_deref()))
     }
 
     /// Whether `request` may be served from the stored response that this belongs to, as far as `Vary` goes.
@@ -113,45 +124,29 @@ impl Selecting {
     /// RFC 9111 §4.1: both may be normalised "in a way that is known to have identical semantics", and where ranking
     /// is known, the most preferred stored response may be chosen.
     pub fn matches(&self, request: &HeaderMap, stored_response: &impl Fields) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Fields(fields) => fields.iter().all(|(name, stored)| fits(name, stored, request, stored_response)),
-        }
+        self.fields().iter().all(|(name, stored)| fits(name, stored, request, stored_response))
     }
 
     /// The fields and their values, to be read or to be sent again: one that is sent so selects the same response.
     /// `None`: the request did not have the field.
     pub fn values(&self) -> impl Iterator<Item = (&HeaderName, Option<Vec<u8>>)> {
-        let fields = match self {
-            Self::Any => &[],
-            Self::Fields(fields) => &**fields,
-        };
-        fields.iter().map(|(name, value)| (name, value.as_deref().map(|value| written(name, value))))
+        self.fields().iter().map(|(name, value)| (name, value.as_deref().map(|value| written(name, value))))
     }
 
     /// The fields that keep `request` from being served from the stored response that this belongs to.
     pub fn differing<'a>(&'a self, request: &HeaderMap, stored_response: &impl Fields) -> Vec<&'a HeaderName> {
-        let fields = match self {
-            Self::Any => &[],
-            Self::Fields(fields) => &**fields,
-        };
         let differs = |field: &&(HeaderName, SelectingValue)| !fits(&field.0, &field.1, request, stored_response);
-        fields.iter().filter(differs).map(|(name, _)| name).collect()
+        self.fields().iter().filter(differs).map(|(name, _)| name).collect()
     }
 
     /// The bytes that it takes besides its own size: what a cache has to count.
     pub fn weight(&self) -> usize {
-        match self {
-            Self::Any => 0,
-            Self::Fields(fields) => fields
-                .iter()
-                .map(|(name, value)| {
-                    size_of::<(HeaderName, SelectingValue)>()
-                        + name.as_str().len()
-                        + value.as_ref().map_or(0, |value| value.len())
-                })
-                .sum(),
-        }
+        let bytes = |(name, value): &(HeaderName, SelectingValue)| {
+            size_of::<(HeaderName, SelectingValue)>()
+                + name.as_str().len()
+                + value.as_ref().map_or(0, |value| value.len())
+        };
+        self.fields().iter().map(bytes).sum()
     }
 }
 
@@ -347,7 +342,7 @@ mod tests {
             HeaderMap::from_iter([(header::VARY, line)])
         };
         let count = |response: &HeaderMap| match selecting(response, &HeaderMap::new()) {
-            Some(Selecting::Fields(fields)) => Some(fields.len()),
+            Some(Selecting::Fields(fields)) => Some(fields.0.len()),
             _ => None,
         };
         assert_eq!((count(&vary(MAX_NAMES)), count(&vary(MAX_NAMES + 1))), (Some(MAX_NAMES), None));

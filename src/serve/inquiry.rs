@@ -11,7 +11,7 @@ use crate::body::request::RequestBody;
 use crate::client::Client;
 use crate::origin::Outbound;
 use crate::policy::directives::{self, RequestDirectives};
-use crate::policy::key::{Key, normalised_target};
+use crate::policy::key::Key;
 use crate::policy::outcome::Detail;
 use crate::policy::route::Routed;
 use crate::policy::scope::Labels;
@@ -106,11 +106,9 @@ impl Inquiry {
 
     /// The same, with the tags that a response with these fields has.
     pub(super) fn tagged_labels(&self, response: &HeaderMap) -> Labels {
-        let client = &self.client;
-        let target = normalised_target(self.target.as_str(), &self.treatment().key);
         let of_rules = self.routed.tags.render(self.target.path());
         let tags = tag_fields::tags(response, &self.site.tag_headers, &of_rules);
-        Labels::new(client.scheme.as_str(), &client.authority, &target, tags)
+        Labels::of(self.key.clone(), tags)
     }
 
     /// The request towards the origin, with these fields.

@@ -143,7 +143,7 @@ impl Judgement {
             selecting,
             freshness,
             received_at,
-            fetch_cost: received_at.since(self.requested_at),
+            fetch_cost: received_at.since(self.requested_at).into(),
             labels,
             stamp: self.stamp,
         }

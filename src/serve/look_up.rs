@@ -78,7 +78,7 @@ pub(super) fn look_up(shared: &Shared, key: &[u8], asked: &Asked<'_>, directives
     }
     if let Found::Usable(usable) = &mut found {
         usable.refresh |= may_refresh_early(&usable.entry, asked)
-            && reuse::refresh_early(&usable.entry.head.freshness, asked.now, usable.entry.head.fetch_cost, draw)
+            && reuse::refresh_early(&usable.entry.head.freshness, asked.now, usable.entry.head.fetch_cost.into(), draw)
             && !shared.stop.is_cancelled();
     }
     found

@@ -96,7 +96,7 @@ pub fn decode(key: &Key, bytes: &[u8], max_body: u64) -> Result<Decoded, Flaw> {
         return Err(Flaw::ForeignKey);
     }
     let body = record.outline(max_body)?;
-    Ok(Decoded { head: record.head(&parts, body.length())?, body })
+    Ok(Decoded { head: record.head(key, body.length())?, body })
 }
 
 /// Writes down by which request fields the responses under `key` are selected.

@@ -16,9 +16,9 @@ use crate::cache::ledger::Stamp;
 use crate::policy::fields::{FieldLines, Fields as _};
 use crate::policy::freshness::{Freshness, GREATEST};
 use crate::policy::hop;
-use crate::policy::key::{self, Parts};
+use crate::policy::key::{self, Key, Parts};
 use crate::policy::scope::{self, Labels, Tags};
-use crate::policy::time::Timestamp;
+use crate::policy::time::{Micros, Timestamp};
 use crate::policy::vary::Selecting;
 
 /// Members of a list in a record at most: fields, tags, chunks. A body of 512 MiB, the largest that can be configured,
@@ -94,8 +94,8 @@ impl<'a> Record<'a> {
         Outline::claimed(self.length, self.digest, self.checksums.0.clone(), max_body)
     }
 
-    /// The head, for a key with these parts and a body of this length.
-    pub(super) fn head(&self, parts: &Parts, length: u64) -> Result<Head, Flaw> {
+    /// The head, for this key and a body of this length.
+    pub(super) fn head(&self, key: &Key, length: u64) -> Result<Head, Flaw> {
         let status = StatusCode::from_u16(self.status).ok().filter(|status| is_status(*status));
         let headers = fields(&self.headers)?;
         // Whoever sends it believes the field: a wrong one would shift where the next response begins.
@@ -112,7 +112,7 @@ impl<'a> Record<'a> {
             freshness,
             received_at,
             fetch_cost,
-            labels: Labels::new(&parts.scheme, &parts.authority, &parts.target, tags),
+            labels: Labels::of(key.clone(), tags),
             // Whoever wrote it knows nothing of the purges that this node alone knows.
             stamp: Stamp { era: self.era, number: self.number }.of_log(),
         })
@@ -135,7 +135,7 @@ impl Times {
         let freshness = &head.freshness;
         Self {
             received_at: millis(head.received_at),
-            fetch_cost: nanos(head.fetch_cost),
+            fetch_cost: nanos(head.fetch_cost.into()),
             born: millis(freshness.born),
             lifetime: nanos(freshness.lifetime),
             stale_while_revalidate: nanos(freshness.stale_while_revalidate),
@@ -146,7 +146,7 @@ impl Times {
     }
 
     /// Freshness, moment of receipt and cost of the fetch.
-    fn read(&self) -> Result<(Freshness, Timestamp, Duration), Flaw> {
+    fn read(&self) -> Result<(Freshness, Timestamp, Micros), Flaw> {
         let duration = |nanos| Some(Duration::from_nanos(nanos)).filter(|it| *it <= GREATEST).ok_or(Flaw::Time);
         let moment =
             |millis| Some(Timestamp::from_millis(millis)).filter(|it| *it <= Timestamp::LATEST_DATE).ok_or(Flaw::Time);
@@ -158,7 +158,7 @@ impl Times {
             validate_always: self.validate_always,
             must_revalidate: self.must_revalidate,
         };
-        Ok((freshness, moment(self.received_at)?, duration(self.fetch_cost)?))
+        Ok((freshness, moment(self.received_at)?, duration(self.fetch_cost)?.into()))
     }
 }
 

@@ -381,7 +381,7 @@ fn entries() -> impl Strategy<Value = (Key, Entry)> {
             selecting,
             freshness,
             received_at: freshness.born,
-            fetch_cost: freshness.stale_if_error,
+            fetch_cost: freshness.stale_if_error.into(),
             labels: Labels::new("http", "a.test", &target, tags),
             // As a log of several nodes numbers them.
             stamp: Stamp { era, number }.of_log(),

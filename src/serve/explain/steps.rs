@@ -214,7 +214,7 @@ fn refresh(case: &Case<'_>, entry: &Entry) -> Option<String> {
     }
     // With the luckiest number of all.
     let may_be_due = look_up::may_refresh_early(entry, &asked)
-        && crate::policy::reuse::refresh_early(&entry.head.freshness, case.now, entry.head.fetch_cost, || {
+        && crate::policy::reuse::refresh_early(&entry.head.freshness, case.now, entry.head.fetch_cost.into(), || {
             f64::MIN_POSITIVE
         });
     may_be_due.then(|| "It expires soon: chance may make this request refresh it early (early_refresh).".to_owned())

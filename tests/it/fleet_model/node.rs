@@ -16,7 +16,7 @@ use larder::fleet::Fleet;
 use larder::policy::fields::FieldLines;
 use larder::policy::freshness::Freshness;
 use larder::policy::scope::Labels;
-use larder::policy::time::Timestamp;
+use larder::policy::time::{Micros, Timestamp};
 use larder::policy::vary::Selecting;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -134,7 +134,7 @@ pub(super) fn response(labels: Labels, stamp: Stamp) -> Arc<Entry> {
         selecting: Selecting::Any,
         freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::from_mins(1)),
         received_at: Timestamp::EPOCH,
-        fetch_cost: Duration::ZERO,
+        fetch_cost: Micros::default(),
         labels,
         stamp,
     };
