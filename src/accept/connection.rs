@@ -139,7 +139,8 @@ where
         if is_http1 {
             speak_http1(wire, reception, &server, drain, &pulse).await;
         } else {
-            speak_http2(wire, reception, &server, drain, streams).await;
+            // In a box: connections over HTTP/1.1, which have the same type of task, would carry the room for it.
+            Box::pin(speak_http2(wire, reception, &server, drain, streams)).await;
         }
     });
     let is_cut = std::future::poll_fn(|cx| {

@@ -52,6 +52,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Answers are written whole: waiting for more would only delay them. Accepted sockets have it from this one.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -64,6 +66,7 @@ pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>, secured: Op
     let drain = Arc::new(Drain::default());
     let streams = TaskTracker::new();
     let mut connections = JoinSet::new();
+    let bound = listener.local_addr().ok().filter(|bound| !bound.ip().is_unspecified());
     let mut crowd = Crowd::new(Arc::clone(&door.places), secured.is_some());
     loop {
         let (stream, peer, place) = tokio::select! {
@@ -74,9 +77,8 @@ pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>, secured: Op
             }
             accepted = next(&listener, &door, &mut crowd) => accepted,
         };
-        // Answers are written whole: waiting for more would only delay them.
-        let _ = stream.set_nodelay(true);
-        let Ok(local) = stream.local_addr() else { continue };
+        // One system call less for each connection, where there is one address only that it can have come to.
+        let Ok(local) = bound.map_or_else(|| stream.local_addr(), Ok) else { continue };
         let ends = Ends { peer, local };
         let (door, drain, streams) = (Arc::clone(&door), Arc::clone(&drain), streams.clone());
         let secured = secured.clone();
@@ -139,5 +141,21 @@ fn is_of_one_client(error: &io::Error) -> bool {
 fn note_end<H>(ended: &Result<(), JoinError>, door: &Door<H>) {
     if ended.as_ref().is_err_and(JoinError::is_panic) {
         door.telemetry.metrics().panics.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_send_at_once() {
+        let listener = bind(([127, 0, 0, 1], 0).into()).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (accepted, _) = accepted.expect("a connection");
+        assert!(accepted.nodelay().expect("a socket"), "as its listener does");
+        assert_eq!(accepted.local_addr().expect("an address"), address);
+        drop(client);
     }
 }

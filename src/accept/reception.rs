@@ -4,7 +4,6 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -45,7 +44,6 @@ const ALLOWED: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PAT
 pub(crate) struct Reception<H> {
     door: Arc<Door<H>>,
     facts: Facts,
-    local: String,
     pulse: Arc<Pulse>,
     is_http1: bool,
     kept: RefCell<Kept>,
@@ -59,8 +57,7 @@ struct Kept {
 
 impl<H: Handler> Reception<H> {
     pub(crate) fn new(door: Arc<Door<H>>, facts: Facts, pulse: Arc<Pulse>, is_http1: bool) -> Self {
-        let local = local_host(facts.ends.local);
-        Self { door, facts, local, pulse, is_http1, kept: RefCell::default() }
+        Self { door, facts, pulse, is_http1, kept: RefCell::default() }
     }
 
     fn receive(&self, request: Request<Incoming>) -> Answering<H::Answer> {
@@ -71,7 +68,7 @@ impl<H: Handler> Reception<H> {
         let in_flight = self.pulse.begin(!request.body().is_end_stream());
         let (mut head, body) = request.into_parts();
         let server = self.door.settings.load();
-        let line = Line { peer: self.facts.ends.peer.ip(), local: &self.local, scheme: self.facts.scheme };
+        let line = Line { peer: self.facts.ends.peer.ip(), local: self.facts.ends.local, scheme: self.facts.scheme };
         let state = match examine(&mut head, line, &server) {
             Err(turned) => State::Answered { response: Some(self.turn(&head, turned, received)) },
             Ok(examined) => {
@@ -155,11 +152,6 @@ impl<H: Handler> Reception<H> {
 fn host_as_sent(head: &Parts) -> &str {
     let from_target = head.uri.authority().map(http::uri::Authority::as_str);
     from_target.or_else(|| head.headers.get(http::header::HOST)?.to_str().ok()).unwrap_or_default()
-}
-
-/// Our address as a host: what a client means that names none.
-fn local_host(local: SocketAddr) -> String {
-    SocketAddr::new(local.ip().to_canonical(), local.port()).to_string()
 }
 
 /// RFC 9110 §9.3.7: what can be asked of the server as a whole.

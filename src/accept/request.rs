@@ -3,7 +3,7 @@
 //! The library has read the head; what it lets through and a proxy must not, is refused here. What is left is clean:
 //! nothing in it is about the client's connection, and nothing in it is a lie of an untrusted client.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
@@ -22,11 +22,11 @@ const MAX_METHOD: usize = 32;
 
 /// What we know of the connection that a request came over.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Line<'a> {
+pub(crate) struct Line {
     /// The other end's address.
     pub(crate) peer: IpAddr,
     /// Our end, as a host for those that name none.
-    pub(crate) local: &'a str,
+    pub(crate) local: SocketAddr,
     /// With TLS or without.
     pub(crate) scheme: Scheme,
 }
@@ -70,7 +70,7 @@ impl Turned {
 ///
 /// # Errors
 /// The request is not passed on; the head may be half cleaned.
-pub(crate) fn examine(head: &mut Parts, line: Line<'_>, server: &Server) -> Result<Examined, Turned> {
+pub(crate) fn examine(head: &mut Parts, line: Line, server: &Server) -> Result<Examined, Turned> {
     check_method(&head.method)?;
     check_framing(&head.headers, server.max_body)?;
     check_expectation(head)?;
@@ -139,7 +139,7 @@ fn check_expectation(head: &mut Parts) -> Result<(), Turned> {
 }
 
 /// Whom the request is for; `Host` and the target must say the same. RFC 9112 §3.2, RFC 9113 §8.3.1.
-fn authority(head: &mut Parts, local: &str, scheme: Scheme) -> Result<Authority, Turned> {
+fn authority(head: &mut Parts, local: SocketAddr, scheme: Scheme) -> Result<Authority, Turned> {
     let mut hosts = head.headers.get_all(HOST).iter();
     let (host, surplus) = (hosts.next(), hosts.next());
     if surplus.is_some() {
@@ -157,11 +157,16 @@ fn authority(head: &mut Parts, local: &str, scheme: Scheme) -> Result<Authority,
         (None, _) if head.version == Version::HTTP_11 => return Err(Turned::bad("Host is missing")),
         (Some(found), _) | (None, Some(found)) => found,
         // RFC 9112 §3.3: HTTP/1.0 may leave it open; then it means us, as it reached us.
-        (None, None) if head.version <= Version::HTTP_10 => read(local.as_bytes())?,
+        (None, None) if head.version <= Version::HTTP_10 => read(host_of(local).as_bytes())?,
         (None, None) => return Err(Turned::bad("neither Host nor an authority")),
     };
     head.headers.remove(HOST);
     Ok(authority)
+}
+
+/// Our address as a client would write it.
+fn host_of(local: SocketAddr) -> String {
+    SocketAddr::new(local.ip().to_canonical(), local.port()).to_string()
 }
 
 /// Brings the target into origin-form, byte for byte what the client sent. RFC 9112 §3.2.
@@ -265,8 +270,8 @@ mod tests {
         }
     }
 
-    fn line() -> Line<'static> {
-        Line { peer: [192, 0, 2, 1].into(), local: "127.0.0.1:8080", scheme: Scheme::Http }
+    fn line() -> Line {
+        Line { peer: [192, 0, 2, 1].into(), local: ([127, 0, 0, 1], 8080).into(), scheme: Scheme::Http }
     }
 
     fn head(version: Version, method: &str, uri: &str, lines: Lines) -> Parts {

@@ -60,6 +60,15 @@ impl Marks {
         furthest(self.everybody, self.authorized.filter(|_| is_authorized))
     }
 
+    /// Whether they already say what `news` do, for at least half as long from `now` on.
+    pub fn tell(&self, news: &Self, now: Timestamp) -> bool {
+        let tells = |known: Option<Mark>, news: Option<Mark>| {
+            let Some(news) = news else { return true };
+            known.is_some_and(|known| known.why == news.why && known.until.since(now) >= news.until.since(now) / 2)
+        };
+        tells(self.everybody, news.everybody) && tells(self.authorized, news.authorized)
+    }
+
     /// Both, each as far as it reaches.
     fn and(self, other: Self) -> Self {
         Self {

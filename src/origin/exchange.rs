@@ -10,6 +10,7 @@ use hyper::client::conn::TrySendError;
 
 use super::Answer;
 use super::address::{Address, UnderWay};
+use super::alarm::{self, Alarm};
 use super::answer;
 use super::connect;
 use super::error::{Malformed, OriginError, Peer};
@@ -152,7 +153,7 @@ impl Try<'_> {
                 Err((OriginError::Malformed { peer: self.peer(), source }, Reached::Answer))
             }
             response = connection.sender.try_send_request(request) => response.map_err(|error| self.explain(error, &link)),
-            () = overdue(self.order.upload.as_deref(), limit) => {
+            () = overdue(&mut connection.alarm, self.order.upload.as_deref(), limit) => {
                 Err((OriginError::FirstByteTimeout { peer: self.peer(), limit }, Reached::Answer))
             }
         }
@@ -217,10 +218,10 @@ fn pass_interim_on(request: &mut Request<UploadReader>, link: Arc<Link>, interim
 /// The time runs from the sending of the request, and anew from each piece of its body that the origin takes. While
 /// we wait for the client's next piece it does not run: that has a deadline of its own (`server.idle_timeout`).
 /// Interim answers do not set it back: the bound would be theirs otherwise.
-async fn overdue(upload: Option<&Upload>, limit: Duration) {
+async fn overdue(alarm: &mut Alarm, upload: Option<&Upload>, limit: Duration) {
     let mut from = Instant::now();
     loop {
-        tokio::time::sleep(limit.saturating_sub(from.elapsed())).await;
+        alarm.wait_until(alarm::deadline(from.into(), limit)).await;
         match upload.map(Upload::turn) {
             Some(Turn::Client) => from = Instant::now(),
             Some(Turn::Origin(since)) if since > from => from = since,

@@ -28,6 +28,7 @@ use crate::config::settings;
 use crate::policy::treatment::OriginId;
 
 mod address;
+mod alarm;
 mod answer;
 mod balance;
 mod connect;

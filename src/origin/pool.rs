@@ -12,6 +12,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 
+use super::alarm::Alarm;
 use super::error::OriginError;
 use super::metrics::{Counted, OriginMetrics};
 use super::upload::UploadReader;
@@ -176,11 +177,13 @@ pub(super) struct Connection {
     driver: Option<AbortHandle>,
     /// Whether it has carried a request before: the origin may be closing it just now.
     pub(super) is_reused: bool,
+    /// Rings when the origin lets us wait too long.
+    pub(super) alarm: Alarm,
 }
 
 impl Connection {
     pub(super) fn new(sender: SendRequest<UploadReader>, link: Arc<Link>, driver: AbortHandle) -> Self {
-        Self { sender, link, driver: Some(driver), is_reused: false }
+        Self { sender, link, driver: Some(driver), is_reused: false, alarm: Alarm::default() }
     }
 
     pub(super) fn is_closed(&self) -> bool {

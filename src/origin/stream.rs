@@ -9,9 +9,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::address::UnderWay;
+use super::alarm;
 use super::error::{AnswerBodyError, ErrorKind, Peer};
 use super::pool::{Connection, Pool};
 use super::upload::Upload;
@@ -31,9 +32,8 @@ struct Streaming {
     lease: Lease,
     /// `between_bytes_timeout`.
     limit: Duration,
-    /// Made at the first wait, then set anew for each: most pieces are there when they are asked for.
-    timer: Option<Pin<Box<Sleep>>>,
-    is_waiting: bool,
+    /// Until when the next piece has to come, once it is waited for: most are there when they are asked for.
+    deadline: Option<Instant>,
 }
 
 /// A connection in use, with everything that ends when the use ends.
@@ -74,7 +74,7 @@ impl OriginBody {
             lease.finish();
             return Self(None);
         }
-        Self(Some(Streaming { incoming, lease, limit, timer: None, is_waiting: false }))
+        Self(Some(Streaming { incoming, lease, limit, deadline: None }))
     }
 
     fn complete(&mut self) {
@@ -98,21 +98,16 @@ impl OriginBody {
 impl Streaming {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBodyError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
-            self.is_waiting = false;
+            self.deadline = None;
             let peer = || self.lease.peer.clone();
             return Poll::Ready(
                 frame.map(|frame| frame.map_err(|source| AnswerBodyError::Cut { peer: peer(), source })),
             );
         }
         let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        if !self.is_waiting {
-            self.is_waiting = true;
-            if let Some(deadline) = Instant::now().checked_add(limit) {
-                timer.as_mut().reset(deadline);
-            }
-        }
-        timer.as_mut().poll(cx).map(|()| Some(Err(AnswerBodyError::Stalled { peer: self.lease.peer.clone(), limit })))
+        let deadline = *self.deadline.get_or_insert_with(|| alarm::deadline(Instant::now(), limit));
+        let rings = self.lease.connection.alarm.poll_until(deadline, cx);
+        rings.map(|()| Some(Err(AnswerBodyError::Stalled { peer: self.lease.peer.clone(), limit })))
     }
 }
 

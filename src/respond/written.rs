@@ -18,7 +18,7 @@ pub type Written = SmallVec<[u8; 4096]>;
 const SMALL_BODY: usize = 2048;
 
 /// The largest body that goes this way: it fits into what the kernel takes at once, or nearly.
-const MOST_BODY: usize = 64 << 10;
+const MOST_BODY: usize = 128 << 10;
 
 /// Writes a whole stored response down as HTTP/1.1 has it, with the same fields as [`super::stored::respond`] and the library
 /// would; the body where it is not behind the head. `None`: it is not that simple.

@@ -1,7 +1,7 @@
 //! One fetch, from the question to the stored response: ask, judge what comes, deliver it, store it.
 //!
-//! Runs in a task of its own. It outlives the client that started it as long as somebody reads, or the response is
-//! to be stored.
+//! What others may join runs in a task of its own. It outlives the client that started it as long as somebody reads, or
+//! the response is to be stored.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Fill {
 
     /// Asks, and sees it through to the end. Without `reply` it is a refresh that no client waits for.
     pub(super) async fn run(mut self, reply: Option<oneshot::Sender<Delivery>>) {
-        let mut reply = Waiting(reply);
+        let reply = Waiting(reply);
         let need = self.need.clone();
         match elsewhere::seek(self.shared(), self.inquiry(), need, self.lead.is_some()).await {
             Sought::Found(usable) => return self.found(usable, reply),
@@ -99,13 +99,7 @@ impl Fill {
         self.shared().metrics.fills.inc();
         let mut question = Question::of(self.inquiry(), &self.need);
         loop {
-            let is_for_one = self.lead.is_none();
-            let asked = tokio::select! {
-                asked = self.put(&question) => asked,
-                // A fetch that nobody else can join ends with its client, as a passed request does.
-                () = reply.closed(), if is_for_one => return,
-            };
-            match asked {
+            match self.put(&question).await {
                 Err(error) => {
                     let failure = Failure::of_origin(self.inquiry(), &error);
                     return self.failed(&failure, reply);
@@ -305,12 +299,17 @@ impl Fill {
         if is_of_one || self.inquiry().method != Method::GET || !self.inquiry().treatment().collapse {
             return;
         }
-        let until = self.shared().clock.now().plus(UNSHAREABLE_FOR);
+        let now = self.shared().clock.now();
+        let until = now.plus(UNSHAREABLE_FOR);
         let marks = match lesson {
             Lesson::Everybody => Marks::for_everybody(until, why),
             Lesson::Authorized => Marks::for_authorized(until, why),
             Lesson::Nobody => return,
         };
+        // Where nothing can be shared, each answer says so again: that is not worth a write each.
+        if self.need.marks.tell(&marks, now) {
+            return;
+        }
         self.shared().memory.mark_unshareable(&self.inquiry().key, marks);
     }
 
@@ -381,14 +380,6 @@ struct Waiting(Option<oneshot::Sender<Delivery>>);
 impl Waiting {
     fn is_awaited(&self) -> bool {
         self.0.as_ref().is_some_and(|reply| !reply.is_closed())
-    }
-
-    /// Waits until the client has left; for ever where there is none.
-    async fn closed(&mut self) {
-        match &mut self.0 {
-            Some(reply) => reply.closed().await,
-            None => std::future::pending().await,
-        }
     }
 
     /// A client that has left is not told.

@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use super::Shared;
 use crate::cache::entry::Entry;
 use crate::cache::ledger::Ledger;
-use crate::cache::variants::Variants;
+use crate::cache::variants::{Marks, Variants};
 use crate::policy::directives::RequestDirectives;
 use crate::policy::outcome::{Detail, Forward, Outcome};
 use crate::policy::reuse::{self, Standing, Verdict};
@@ -43,6 +43,8 @@ pub(super) struct Need {
     pub(super) alone: bool,
     /// Whether the last answers for this key could not be shared (hit-for-miss).
     pub(super) unshareable: bool,
+    /// For whom they could not.
+    pub(super) marks: Marks,
 }
 
 impl Need {
@@ -54,6 +56,7 @@ impl Need {
             part: None,
             alone: false,
             unshareable: false,
+            marks: Marks::default(),
         }
     }
 
@@ -129,6 +132,7 @@ pub(super) fn choose(
             break;
         }
     }
+    need.marks = variants.marks();
     if variants.is_unshareable(asked.headers.contains_key(AUTHORIZATION), asked.now) {
         (need.alone, need.unshareable) = (true, true);
         if need.why == Detail::NotStored {
@@ -164,7 +168,7 @@ pub(super) fn judge(
             Detail::Purged => Forward::UriMiss,
             _ => Forward::Stale,
         };
-        Found::Needed(Need { forward, why, stored, part: None, alone, unshareable: false })
+        Found::Needed(Need { forward, why, stored, alone, ..Need::nothing_stored() })
     };
     match verdict {
         Verdict::Fresh => usable(None, false),

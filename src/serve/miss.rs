@@ -1,9 +1,13 @@
 //! Nothing stored will do: who asks the origin, and who waits?
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::Method;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use super::failure::{self, Failure};
 use super::fill::{Delivery, Fill, Reply};
@@ -110,7 +114,7 @@ async fn lead_fetch(
     }
 }
 
-/// Fetches in a task of its own, which survives this client, and answers with what comes of it.
+/// Fetches, and answers with what comes of it: what others may join in a task of its own, which survives this client.
 async fn fetch(
     shared: &Arc<Shared>,
     inquiry: &Arc<Inquiry>,
@@ -120,14 +124,44 @@ async fn fetch(
 ) -> Answered {
     let (reply, replied) = oneshot::channel();
     let outcome = need.outcome();
-    shared.tasks.spawn(Fill::new(Arc::clone(shared), Arc::clone(inquiry), need, lead).run(Some(reply)));
-    let Ok(delivery) = replied.await else {
+    let is_for_one = lead.is_none();
+    let fill = Box::pin(Fill::new(Arc::clone(shared), Arc::clone(inquiry), need, lead).run(Some(reply)));
+    let delivery = if is_for_one {
+        in_place(shared, fill, replied).await
+    } else {
+        shared.tasks.spawn(fill);
+        replied.await.map_err(|_| TryRecvError::Closed)
+    };
+    let Ok(delivery) = delivery else {
         return failure::origin_failed(inquiry, &Failure::abandoned(), outcome);
     };
     if let Some((address, first_byte)) = delivery.origin {
         exchange.origin(address, first_byte);
     }
     delivered(shared, inquiry, delivery)
+}
+
+/// Runs a fetch that nobody else can join as far as its reply: until then it ends with its client, as a passed request
+/// does. What is left of it then, a body that is to be stored, goes on by itself.
+async fn in_place(
+    shared: &Shared,
+    mut fill: Pin<Box<impl Future<Output = ()> + Send + 'static>>,
+    mut replied: oneshot::Receiver<Delivery>,
+) -> Result<Delivery, TryRecvError> {
+    let counted = shared.tasks.token();
+    let (delivery, has_ended) = poll_fn(|cx| {
+        let has_ended = fill.as_mut().poll(cx).is_ready();
+        match replied.try_recv() {
+            Err(TryRecvError::Empty) if !has_ended => Poll::Pending,
+            delivery => Poll::Ready((delivery, has_ended)),
+        }
+    })
+    .await;
+    if !has_ended {
+        shared.tasks.spawn(fill);
+    }
+    drop(counted);
+    delivery
 }
 
 /// Answers with the answer to a POST that also answers later GETs.

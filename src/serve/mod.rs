@@ -185,7 +185,9 @@ async fn story(
                 return hit::respond(shared, inquiry, &usable, &inquiry.asked(shared.clock.now()));
             }
             Decision::Refuse(failure, why) => return failure::refused(inquiry, &failure, why),
-            Decision::Pass(origin, why) => return pass::pass(shared, inquiry, origin, why, rest, exchange).await,
+            Decision::Pass(origin, why) => {
+                return Box::pin(pass::pass(shared, inquiry, origin, why, rest, exchange)).await;
+            }
             Decision::Answer(usable) => {
                 return hit::respond(shared, inquiry, &usable, &inquiry.asked(shared.clock.now()));
             }

@@ -26,7 +26,8 @@ fn answer(target: &str) -> Told {
         "/nothing" => of(0),
         "/small" => of(1024).with("etag", "\"1\"").with("last-modified", "Tue, 01 Jan 2019 00:00:00 GMT"),
         "/medium" => of(5000),
-        "/large" => of(70_000),
+        "/large" => of(120_000),
+        "/huge" => of(200_000),
         "/chunked" => {
             let (pieces, told) = streamed();
             tokio::spawn(async move { pieces.send("chunks").await });
@@ -52,6 +53,7 @@ async fn it_has_the_same_head_and_body_as_one_that_goes_the_long_way() {
         "/small",
         "/medium",
         "/large",
+        "/huge",
         "/chunked",
         "/missing",
         "/moved",
