@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
 
 /// A timer that belongs to a connection. To set it later than it was set is what happens all the time, and costs nothing:
 /// only once it rings too early is it put right.
