@@ -45,11 +45,18 @@ pub struct FieldLines(Box<[u8]>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
     /// The name, in lower case.
-    pub name: &'a str,
+    pub name: &'a [u8],
     /// The value.
     pub value: &'a [u8],
     /// All of it, with its end.
     pub whole: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    /// The name as text.
+    pub fn name(&self) -> &'a str {
+        str::from_utf8(self.name).expect("names are ASCII")
+    }
 }
 
 /// What stands between a name and its value, and at the end of a line.
@@ -85,7 +92,7 @@ impl FieldLines {
         // Some are added to every answer.
         let mut map = HeaderMap::with_capacity(self.count().min(64) + 4);
         for Line { name, value, .. } in lines_of(&all) {
-            let name = HeaderName::from_bytes(name.as_bytes()).expect("it was a name");
+            let name = HeaderName::from_bytes(name).expect("it was a name");
             map.append(name, HeaderValue::from_maybe_shared(all.slice_ref(value)).expect("it was a value"));
         }
         map
@@ -99,14 +106,13 @@ fn lines_of(mut rest: &[u8]) -> impl Iterator<Item = Line<'_>> {
         let end = memchr::memchr(b'\n', rest)? + 1;
         let (whole, others) = rest.split_at(end);
         rest = others;
-        let name = str::from_utf8(&whole[..colon]).unwrap_or_default();
-        Some(Line { name, value: &whole[colon + COLON.len()..end - END.len()], whole })
+        Some(Line { name: &whole[..colon], value: &whole[colon + COLON.len()..end - END.len()], whole })
     })
 }
 
 impl Fields for FieldLines {
     fn lines(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
-        self.iter().filter(move |line| line.name == name.as_str()).map(|line| line.value)
+        self.iter().filter(move |line| line.name == name.as_str().as_bytes()).map(|line| line.value)
     }
 }
 
@@ -133,7 +139,7 @@ impl<'a> FromIterator<Line<'a>> for FieldLines {
 
 impl fmt::Debug for FieldLines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines = self.iter().map(|line| (line.name, String::from_utf8_lossy(line.value)));
+        let lines = self.iter().map(|line| (line.name(), String::from_utf8_lossy(line.value)));
         f.debug_map().entries(lines).finish()
     }
 }
@@ -157,7 +163,7 @@ mod tests {
         let lines = FieldLines::from(&map(&[("ETag", b"\"a\""), ("x-empty", b""), ("x-odd", b"a: b\xff\tc")]));
         assert_eq!(lines.as_bytes(), b"etag: \"a\"\r\nx-empty: \r\nx-odd: a: b\xff\tc\r\n");
         assert_eq!(lines.count(), 3);
-        let picked: FieldLines = lines.iter().filter(|line| line.name.starts_with("x-")).collect();
+        let picked: FieldLines = lines.iter().filter(|line| line.name.starts_with(b"x-")).collect();
         assert_eq!(picked.as_bytes(), b"x-empty: \r\nx-odd: a: b\xff\tc\r\n");
         assert_eq!(format!("{picked:?}"), "{\"x-empty\": \"\", \"x-odd\": \"a: b\u{fffd}\\tc\"}");
         assert_eq!(FieldLines::from(&HeaderMap::new()), FieldLines::default());

@@ -120,8 +120,11 @@ fn bare(
 
 /// RFC 9110 §15.5.17.
 fn unsatisfiable(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<ResponseBody> {
-    let validators =
-        entry.head.headers.iter().filter(|line| [ETAG, LAST_MODIFIED].iter().any(|name| line.name == name));
+    let validators = entry
+        .head
+        .headers
+        .iter()
+        .filter(|line| [ETAG, LAST_MODIFIED].iter().any(|name| line.name == name.as_str().as_bytes()));
     let mut headers = validators.collect::<FieldLines>().to_map();
     headers.insert(CONTENT_RANGE, range::unsatisfied_range(entry.complete_length()));
     bare(StatusCode::RANGE_NOT_SATISFIABLE, headers, &entry.head, asked, outcome)

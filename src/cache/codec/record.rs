@@ -67,7 +67,7 @@ impl<'a> Record<'a> {
         if !is_status(head.status) {
             return Err(Unfit::Status);
         }
-        let of_connection = |lines: &FieldLines| lines.iter().any(|line| hop::is_hop_by_hop(line.name));
+        let of_connection = |lines: &FieldLines| lines.iter().any(|line| hop::is_hop_by_hop(line.name()));
         if of_connection(&head.headers) || of_connection(&head.hidden) || !agrees(&head.headers, body.length()) {
             return Err(Unfit::Fields);
         }
@@ -179,7 +179,7 @@ fn list<T>(members: impl ExactSizeIterator<Item = T>) -> Result<List<T>, Unfit> 
 
 /// The lines of fields; those of one name in their order.
 fn lines(lines: &FieldLines) -> Result<List<(&str, Raw<'_>)>, Unfit> {
-    let lines: Vec<_> = lines.iter().map(|line| (line.name, Raw(line.value))).collect();
+    let lines: Vec<_> = lines.iter().map(|line| (line.name(), Raw(line.value))).collect();
     if lines.len() > MAX_MEMBERS { Err(Unfit::TooManyMembers) } else { Ok(List(lines)) }
 }
 
