@@ -12,14 +12,14 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
 use super::drain::Drain;
 use super::express::Express;
-use super::io::{Meter, Wire};
+use super::io::{Alone, Left, Meter, Wire};
 use super::pulse::{Limits, Pulse, Watch};
 use super::reception::Reception;
 use super::secure::Secured;
@@ -134,12 +134,16 @@ where
             opening
         };
         let express = is_http1.then(|| Express::new(Arc::clone(door), facts.clone()));
-        let wire = TokioIo::new(Wire::new(socket, prefix, express, Arc::clone(&pulse), meter));
+        let mut wire = Wire::new(socket, prefix, express, Arc::clone(&pulse), meter);
+        if is_http1 && !has_more(&mut wire, drain).await {
+            return;
+        }
+        // In boxes: connections that never need them would carry the room for them.
+        let wire = TokioIo::new(wire);
         let reception = Reception::new(Arc::clone(door), facts, Arc::clone(&pulse), is_http1);
         if is_http1 {
-            speak_http1(wire, reception, &server, drain, &pulse).await;
+            Box::pin(speak_http1(wire, reception, &server, drain, &pulse)).await;
         } else {
-            // In a box: connections over HTTP/1.1, which have the same type of task, would carry the room for it.
             Box::pin(speak_http2(wire, reception, &server, drain, streams)).await;
         }
     });
@@ -175,6 +179,22 @@ async fn opening(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<(Bytes, bo
             return Ok((bytes.freeze(), is_http1));
         }
     }
+}
+
+/// Answers the client's plain requests. Whether there is one that is not; if there is none, the connection has ended.
+async fn has_more<H, I>(wire: &mut Wire<I, H>, drain: &Drain) -> bool
+where
+    H: Handler,
+    I: AsyncRead + AsyncWrite + AsFd + Unpin,
+{
+    let left = drain.steer(Alone::new(wire), |alone| alone.get_mut().end()).await;
+    let ended = match left {
+        Ok(Left::More) => return true,
+        Ok(Left::Nothing) => wire.shutdown().await,
+        Err(error) => Err(error),
+    };
+    note(ended);
+    false
 }
 
 async fn speak_http1<H, I>(
@@ -230,7 +250,7 @@ async fn speak_http2<H, I>(
 }
 
 /// Broken connections are the clients' affair: only who looks for them is told.
-fn note(ended: hyper::Result<()>) {
+fn note(ended: Result<(), impl std::fmt::Display>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a client connection broke off");
     }

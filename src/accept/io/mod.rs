@@ -1,6 +1,7 @@
 //! What passes between the library and the socket: bytes counted, progress marked, 1xx slipped in, refusals spelt out, and
 //! plain hits answered before the library hears of them.
 
+mod alone;
 mod at_once;
 mod gather;
 mod meter;
@@ -18,6 +19,7 @@ use http::StatusCode;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub(crate) use self::alone::{Alone, Left};
 use self::gather::Gathered;
 pub(crate) use self::meter::Meter;
 use super::Handler;
@@ -64,8 +66,10 @@ enum Stopped {
 /// A client's socket. Dropped before it was shut down in an answer that only its end delimits, it resets the connection.
 pub(crate) struct Wire<I: AsFd, H> {
     inner: I,
-    /// Bytes that were read to choose the protocol, and are to be read again.
+    /// Bytes that were read before the library did, to choose the protocol or to answer at once, and are to be read again.
     prefix: Bytes,
+    /// The express has refused them.
+    is_refused: bool,
     speech: Speech<H>,
     pulse: Arc<Pulse>,
     /// The library's buffer is written out: the next byte begins a message, or a piece of one.
@@ -97,6 +101,7 @@ impl<I: AsFd, H> Wire<I, H> {
         Self {
             inner,
             prefix,
+            is_refused: false,
             speech,
             pulse,
             is_at_boundary: true,
@@ -252,7 +257,6 @@ impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
 impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
     /// Reads what the client sends, what is to be read again first.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
         if self.prefix.is_empty() {
             if self.stopped.is_some() {
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
@@ -266,7 +270,6 @@ impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
                 let _ = Pin::new(&mut self.inner).poll_read(cx, buffer);
             }
         }
-        self.meter.read(buffer.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }
@@ -287,8 +290,10 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> AsyncRead for Wire<I,
                 return Poll::Pending;
             }
             ready!(this.poll_fill(cx, buffer))?;
+            this.meter.read(buffer.filled().len() - before);
             let is_end = buffer.filled().len() == before;
-            let count = this.answer_at_once(cx, before, buffer)?;
+            let is_refused = std::mem::take(&mut this.is_refused);
+            let count = if is_refused { 0 } else { this.answer_at_once(cx, before, buffer)? };
             if is_end || count == 0 || buffer.filled().len() > before {
                 return Poll::Ready(this.look_at(before, buffer));
             }
