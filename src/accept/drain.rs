@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::ready;
 
 use tokio_util::sync::CancellationToken;
 
@@ -40,17 +40,16 @@ impl Drain {
         let mut word = pin!(self.begun.cancelled());
         let (mut is_registered, mut is_told) = (false, false);
         std::future::poll_fn(|cx| {
-            if !is_told && (!is_registered || self.has_begun.load(Ordering::Acquire)) {
-                is_registered = true;
-                if word.as_mut().poll(cx).is_ready() {
-                    is_told = true;
-                    end_gracefully(connection.as_mut());
-                }
+            // First of all what has come is taken in: the library drops what it has not read when it is told to end.
+            let output = connection.as_mut().poll(cx);
+            if output.is_ready() || is_told || (is_registered && !self.has_begun.load(Ordering::Acquire)) {
+                return output;
             }
-            match connection.as_mut().poll(cx) {
-                Poll::Ready(output) => Poll::Ready(output),
-                Poll::Pending => Poll::Pending,
-            }
+            is_registered = true;
+            ready!(word.as_mut().poll(cx));
+            is_told = true;
+            end_gracefully(connection.as_mut());
+            connection.as_mut().poll(cx)
         })
         .await
     }
@@ -58,6 +57,9 @@ impl Drain {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::task::Poll;
+
     use tokio::sync::oneshot;
 
     use super::*;
@@ -76,5 +78,18 @@ mod tests {
             let (found, ()) = tokio::join!(steered, async { drain.begin() });
             assert_eq!(found, 7, "the word came before the connection: {before}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_has_come_is_taken_in_before_the_end_is_told() {
+        let drain = Drain::default();
+        drain.begin();
+        let log = RefCell::new(Vec::new());
+        let connection = std::future::poll_fn(|_| {
+            log.borrow_mut().push("polled");
+            if log.borrow().contains(&"told") { Poll::Ready(()) } else { Poll::Pending }
+        });
+        drain.steer(connection, |_| log.borrow_mut().push("told")).await;
+        assert_eq!(*log.borrow(), ["polled", "told", "polled"]);
     }
 }

@@ -66,7 +66,7 @@ pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>, secured: Op
     let drain = Arc::new(Drain::default());
     let streams = TaskTracker::new();
     let mut connections = JoinSet::new();
-    let bound = listener.local_addr().ok().filter(|bound| !bound.ip().is_unspecified());
+    let bound = listener.local_addr().ok().filter(|bound| !bound.ip().to_canonical().is_unspecified());
     let mut crowd = Crowd::new(Arc::clone(&door.places), secured.is_some());
     loop {
         let (stream, peer, place) = tokio::select! {

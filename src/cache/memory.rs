@@ -56,7 +56,9 @@ impl Memory {
         let cache = Cache::builder()
             .max_capacity(limits.capacity - limits.capacity / IN_FLIGHT_SHARE)
             .weigher(|key: &Key, variants: &Variants| {
-                let weight = KEY_OVERHEAD + key.as_bytes().len() as u64 + variants.weight();
+                // Each variant may hold a copy of the key of its own: the one that its request was looked up with.
+                let keys = key.as_bytes().len() * variants.entries().len().max(1);
+                let weight = KEY_OVERHEAD + keys as u64 + variants.weight();
                 u32::try_from(weight).unwrap_or(u32::MAX)
             })
             .eviction_listener(move |_, _, cause| {
@@ -455,6 +457,17 @@ mod tests {
         memory.settle();
         assert!(memory.bytes() <= 1 << 20, "{} bytes", memory.bytes());
         assert!(memory.evictions() > 0);
+    }
+
+    #[test]
+    fn each_variant_is_reckoned_with_a_key_of_its_own() {
+        let (memory, key) = (memory(1 << 20), key(&format!("/{}", "p".repeat(10_000))));
+        for (language, at_least) in [("en", 10_000), ("de", 20_000)] {
+            memory.put(&key, entry("", language, None), None);
+            memory.settle();
+            let bytes = memory.bytes();
+            assert!((at_least..at_least + 3000).contains(&bytes), "{language}: {bytes} bytes");
+        }
     }
 
     #[test]

@@ -20,6 +20,9 @@ enum Kept {
     More(Arc<More>),
 }
 
+/// Bytes that these cost beside the responses, whose pointers are part of what is reckoned for each.
+const MORE_OVERHEAD: u64 = 112;
+
 #[derive(Debug)]
 struct More {
     entries: Box<[Arc<Entry>]>,
@@ -124,9 +127,10 @@ impl Variants {
         }
     }
 
-    /// Bytes of memory that they cost.
+    /// Bytes of memory that they cost, beside the key.
     pub(super) fn weight(&self) -> u64 {
-        self.entries().iter().map(|entry| entry.weight()).sum()
+        let itself = if matches!(self.0, Kept::More(_)) { MORE_OVERHEAD } else { 0 };
+        itself + self.entries().iter().map(|entry| entry.weight()).sum::<u64>()
     }
 
     /// Whether it is one of them.

@@ -1,6 +1,6 @@
 //! What do other nodes have of this, or what did this one have before it was started anew; and who of them fetches it?
 //!
-//! Asked by the task of a fill, once nothing in memory will do: nobody's connection waits for Redis by itself.
+//! Asked by a fill, once nothing in memory will do.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -79,7 +79,7 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> Wire<I, H> {
             self.meter.read(read - left.len());
             if !left.is_empty() {
                 self.prefix = Bytes::from([left, &self.prefix].concat());
-                self.is_refused = true;
+                self.is_left = true;
                 return Poll::Ready(Ok(Left::More));
             }
         }

@@ -68,8 +68,8 @@ pub(crate) struct Wire<I: AsFd, H> {
     inner: I,
     /// Bytes that were read before the library did, to choose the protocol or to answer at once, and are to be read again.
     prefix: Bytes,
-    /// The express has refused them.
-    is_refused: bool,
+    /// They are for the library: the express has left them.
+    is_left: bool,
     speech: Speech<H>,
     pulse: Arc<Pulse>,
     /// The library's buffer is written out: the next byte begins a message, or a piece of one.
@@ -101,7 +101,7 @@ impl<I: AsFd, H> Wire<I, H> {
         Self {
             inner,
             prefix,
-            is_refused: false,
+            is_left: false,
             speech,
             pulse,
             is_at_boundary: true,
@@ -266,7 +266,7 @@ impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
             let piece = self.prefix.split_to(self.prefix.len().min(buffer.remaining()));
             buffer.put_slice(&piece);
             if self.stopped.is_none() && buffer.remaining() > 0 && !piece.ends_with(b"\r\n\r\n") {
-                // The rest of a request that was read to choose the protocol; what is wrong is found the next time.
+                // The rest of a request of which some was read before; what is wrong is found the next time.
                 let _ = Pin::new(&mut self.inner).poll_read(cx, buffer);
             }
         }
@@ -292,8 +292,8 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> AsyncRead for Wire<I,
             ready!(this.poll_fill(cx, buffer))?;
             this.meter.read(buffer.filled().len() - before);
             let is_end = buffer.filled().len() == before;
-            let is_refused = std::mem::take(&mut this.is_refused);
-            let count = if is_refused { 0 } else { this.answer_at_once(cx, before, buffer)? };
+            let is_left = std::mem::take(&mut this.is_left);
+            let count = if is_left { 0 } else { this.answer_at_once(cx, before, buffer)? };
             if is_end || count == 0 || buffer.filled().len() > before {
                 return Poll::Ready(this.look_at(before, buffer));
             }
