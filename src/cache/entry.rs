@@ -81,14 +81,9 @@ impl Head {
         all
     }
 
-    /// States the body's length, and does not say that it is a part, where it is none.
-    pub fn describe_body(&mut self, length: u64, is_part: bool) {
-        self.headers.change(|headers| {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-            if !is_part {
-                headers.remove(CONTENT_RANGE);
-            }
-        });
+    /// States the body's length.
+    pub fn state_length(&mut self, length: u64) {
+        self.headers.change(|headers| _ = headers.insert(CONTENT_LENGTH, HeaderValue::from(length)));
     }
 }
 
@@ -206,8 +201,9 @@ impl Entry {
         head.stamp = self.head.stamp.older(newer.head.stamp);
         if is_whole {
             head.status = StatusCode::OK;
+            head.headers.change(|headers| _ = headers.remove(CONTENT_RANGE));
         }
-        head.describe_body(body.len(), !is_whole);
+        head.state_length(body.len());
         Some(Self::new(head, body, (!is_whole).then_some(part)))
     }
 }

@@ -162,7 +162,7 @@ impl Pour<'_> {
         }
         let mut head = self.head.clone();
         if has_content(head.status) {
-            head.describe_body(body.len(), self.part.is_some());
+            head.state_length(body.len());
         }
         let entry = Arc::new(Entry::new(head, body, self.part));
         self.shared.metrics.stores.inc();
