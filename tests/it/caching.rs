@@ -34,6 +34,22 @@ async fn a_fresh_response_answers_again_without_the_origin() {
 }
 
 #[tokio::test]
+async fn fields_are_kept_as_they_came_also_those_that_make_no_sense() {
+    let fields =
+        &[("cache-control", "max-age=60"), ("content-range", "of no part"), ("x-empty", ""), ("x-two", "a, b")];
+    let origin = counting(fields).await;
+    let edge = before(origin.address()).start().await;
+    edge.get("/x").await;
+    for line in [("accept", "*/*"), ("te", "trailers")] {
+        let hit = edge.get_with("/x", &[line]).await;
+        assert!(hit.cache().is_fresh_hit(), "{:?}", hit.cache());
+        for (name, value) in fields {
+            assert_eq!(hit.field(name).as_deref(), Some(*value), "{name} of {line:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_age_that_a_response_comes_with_counts() {
     let origin = counting(&[("cache-control", "max-age=100"), ("age", "70")]).await;
     let edge = before(origin.address()).start().await;
