@@ -59,8 +59,6 @@ pub async fn serve(listener: TcpListener, office: Arc<Office>, stop: Cancellatio
 }
 
 async fn talk(stream: TcpStream, peer: IpAddr, office: Arc<Office>) {
-    // Answers are small, and an operator waits for each.
-    let _ = stream.set_nodelay(true);
     let mut builder = http1::Builder::new();
     // A client that has said all may say so, and still be answered; and what it has asked for is done.
     builder.half_close(true);

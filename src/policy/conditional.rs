@@ -74,7 +74,7 @@ pub fn strip(request: &mut HeaderMap, with_range: bool) {
 ///
 /// RFC 9110 §13.1.2.
 fn is_any_of(request: &HeaderMap, stored: &impl Fields) -> bool {
-    let tag = stored.first(&header::ETAG).and_then(EntityTag::parse);
+    let tag = EntityTag::of(stored);
     request.get_all(header::IF_NONE_MATCH).iter().any(|line| {
         line.as_bytes().trim_ascii() == b"*"
             || tag.is_some_and(|tag| EntityTag::list(line.as_bytes()).any(|listed| listed.is_weakly(tag)))

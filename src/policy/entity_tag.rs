@@ -1,5 +1,9 @@
 //! Are two entity tags the same?
 
+use http::header::ETAG;
+
+use super::fields::Fields;
+
 /// An entity tag, as it stands in `ETag`, `If-None-Match` or `If-Range`. RFC 9110 §8.8.3.
 ///
 /// What is no valid tag (`abc`, `w/"abc"`) is taken whole for a weak one: an origin that sends such a thing means
@@ -13,6 +17,11 @@ pub struct EntityTag<'a> {
 }
 
 impl<'a> EntityTag<'a> {
+    /// The tag of a response with these fields; `None`: it has none, or an empty one.
+    pub fn of(response: &'a impl Fields) -> Option<Self> {
+        response.first(&ETAG).and_then(Self::parse)
+    }
+
     /// Reads a tag out of a field value; `None`: the value is empty.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let value = value.trim_ascii();

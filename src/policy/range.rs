@@ -124,7 +124,7 @@ pub fn unsatisfied_range(complete: u64) -> HeaderValue {
 ///
 /// RFC 9110 §15.3.7.3; RFC 9111 §3.4.
 pub fn may_combine(stored: &impl Fields, part: &impl Fields) -> bool {
-    match (tag_of(stored), tag_of(part)) {
+    match (EntityTag::of(stored), EntityTag::of(part)) {
         (Some(ours), Some(theirs)) => ours.is_strongly(theirs),
         // One has a tag and the other has not: something changed.
         (Some(_), None) | (None, Some(_)) => false,
@@ -227,15 +227,11 @@ fn if_range_holds(request: &HeaderMap, stored: &impl Fields) -> bool {
     // "A valid entity-tag can be distinguished from a valid HTTP-date by examining the first three characters for a
     // DQUOTE."
     if line.iter().take(3).any(|&byte| byte == b'"') {
-        let tags = (EntityTag::parse(line), tag_of(stored));
+        let tags = (EntityTag::parse(line), EntityTag::of(stored));
         return matches!(tags, (Some(asked), Some(ours)) if asked.is_strongly(ours));
     }
     strong_modification(stored)
         .is_some_and(|modified| only_date(request, &header::IF_RANGE, modified) == Some(modified))
-}
-
-fn tag_of(headers: &impl Fields) -> Option<EntityTag<'_>> {
-    headers.first(&header::ETAG).and_then(EntityTag::parse)
 }
 
 /// `Last-Modified`, where it is a strong validator: `Date`, by the same clock, is at least a second later, so that the

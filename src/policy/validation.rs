@@ -91,7 +91,7 @@ fn is_about_stored_bytes(name: &HeaderName) -> bool {
 ///
 /// RFC 9111 §4.3.4.
 pub fn confirms(stored: &impl Fields, update_304: &HeaderMap) -> bool {
-    let (ours, theirs) = (tag_of(stored), tag_of(update_304));
+    let (ours, theirs) = (EntityTag::of(stored), EntityTag::of(update_304));
     match theirs {
         // "If none of the initial set contains at least one of the same strong validators, then the cache MUST NOT use
         // the new response to update any stored responses."
@@ -141,8 +141,8 @@ pub fn head_effect(
     };
     // "… matching values for any received validator fields (ETag and Last-Modified) and, if the HEAD response has a
     // Content-Length header field, the value of Content-Length matches that of the stored response …"
-    let is_same_tag = tag_of(head_headers).is_none_or(|theirs| {
-        tag_of(stored).is_some_and(|ours| if theirs.weak { ours.is_weakly(theirs) } else { ours == theirs })
+    let is_same_tag = EntityTag::of(head_headers).is_none_or(|theirs| {
+        EntityTag::of(stored).is_some_and(|ours| if theirs.weak { ours.is_weakly(theirs) } else { ours == theirs })
     });
     let is_same_modification = head_headers
         .first(&header::LAST_MODIFIED)
@@ -151,10 +151,6 @@ pub fn head_effect(
         complete.is_none_or(|complete| length.to_str().ok().and_then(|text| text.parse().ok()) == Some(complete))
     });
     if is_same_tag && is_same_modification && is_same_length { HeadEffect::Freshen } else { HeadEffect::Invalidate }
-}
-
-fn tag_of(headers: &impl Fields) -> Option<EntityTag<'_>> {
-    headers.first(&header::ETAG).and_then(EntityTag::parse)
 }
 
 /// Whether both name the same second, or are the same bytes where they name none.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LAST_MODIFIED};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::head::finish;
@@ -120,11 +120,7 @@ fn bare(
 
 /// RFC 9110 §15.5.17.
 fn unsatisfiable(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<ResponseBody> {
-    let validators = entry
-        .head
-        .headers
-        .iter()
-        .filter(|line| [ETAG, LAST_MODIFIED].iter().any(|name| line.name == name.as_str().as_bytes()));
+    let validators = entry.head.headers.iter().filter(|line| matches!(line.name, b"etag" | b"last-modified"));
     let mut headers = validators.collect::<FieldLines>().to_map();
     headers.insert(CONTENT_RANGE, range::unsatisfied_range(entry.complete_length()));
     bare(StatusCode::RANGE_NOT_SATISFIABLE, headers, &entry.head, asked, outcome)
