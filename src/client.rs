@@ -56,8 +56,8 @@ pub struct Client {
     pub interim: Option<Interim>,
 }
 
-/// A request that is nothing but a question for what is stored, or whether it is still what the client has: a GET over
-/// HTTP/1.1 without a body, without ranges, and without a word about its connection. Views into the bytes that it came in.
+/// A request that is nothing but a question for what is stored, or whether it is still what the client has: a GET without a
+/// body, without ranges, and without a word about its connection. Views into the bytes that it came in.
 #[derive(Debug, Clone, Copy)]
 pub struct Plain<'a> {
     /// The client's address.
@@ -68,10 +68,13 @@ pub struct Plain<'a> {
     pub authority: &'a str,
     /// Path and query, as they came.
     pub target: &'a str,
-    /// The request's fields, as they came, `Host` among them.
+    /// The request's fields, as they came, over HTTP/1.1 with `Host` among them, over HTTP/2 without those that begin with a
+    /// colon.
     pub fields: &'a [httparse::Header<'a>],
     /// When the request's head was complete.
     pub received: Instant,
+    /// The largest body, in bytes, that there is room for at once.
+    pub room: usize,
 }
 
 impl Plain<'_> {

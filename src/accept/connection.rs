@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn as library;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,11 +19,11 @@ use tokio_util::task::TaskTracker;
 
 use super::drain::Drain;
 use super::express::Express;
-use super::io::{Alone, Left, Meter, Wire};
+use super::meter::Meter;
 use super::pulse::{Limits, Pulse, Watch};
 use super::reception::Reception;
 use super::secure::Secured;
-use super::{Door, Handler};
+use super::{Door, Handler, http1, http2};
 use crate::client::Scheme;
 use crate::config::settings::Server;
 
@@ -133,18 +133,17 @@ where
             let Ok(opening) = opening else { return };
             opening
         };
-        let express = is_http1.then(|| Express::new(Arc::clone(door), facts.clone()));
-        let mut wire = Wire::new(socket, prefix, express, Arc::clone(&pulse), meter);
-        if is_http1 && !has_more(&mut wire, drain).await {
-            return;
-        }
-        // In boxes: connections that never need them would carry the room for them.
-        let wire = TokioIo::new(wire);
+        let express = Express::new(Arc::clone(door), facts.clone());
         let reception = Reception::new(Arc::clone(door), facts, Arc::clone(&pulse), is_http1);
+        // In boxes: connections that never need them would carry the room for them.
         if is_http1 {
-            Box::pin(speak_http1(wire, reception, &server, drain, &pulse)).await;
+            let mut wire = http1::Wire::new(socket, prefix, express, Arc::clone(&pulse), meter);
+            if has_more(&mut wire, drain).await {
+                Box::pin(speak_http1(TokioIo::new(wire), reception, &server, drain, &pulse)).await;
+            }
         } else {
-            Box::pin(speak_http2(wire, reception, &server, drain, streams)).await;
+            let wire = http2::Wire::new(socket, prefix, express, Arc::clone(&pulse), meter);
+            Box::pin(speak_http2(TokioIo::new(wire), reception, &server, drain, streams)).await;
         }
     });
     let is_cut = std::future::poll_fn(|cx| {
@@ -182,15 +181,15 @@ async fn opening(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<(Bytes, bo
 }
 
 /// Answers the client's plain requests. Whether there is one that is not; if there is none, the connection has ended.
-async fn has_more<H, I>(wire: &mut Wire<I, H>, drain: &Drain) -> bool
+async fn has_more<H, I>(wire: &mut http1::Wire<I, H>, drain: &Drain) -> bool
 where
     H: Handler,
     I: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
-    let left = drain.steer(Alone::new(wire), |alone| alone.get_mut().end()).await;
+    let left = drain.steer(http1::Alone::new(wire), |alone| alone.get_mut().end()).await;
     let ended = match left {
-        Ok(Left::More) => return true,
-        Ok(Left::Nothing) => wire.shutdown().await,
+        Ok(http1::Left::More) => return true,
+        Ok(http1::Left::Nothing) => wire.shutdown().await,
         Err(error) => Err(error),
     };
     note(ended);
@@ -198,7 +197,7 @@ where
 }
 
 async fn speak_http1<H, I>(
-    wire: TokioIo<Wire<I, H>>,
+    wire: TokioIo<http1::Wire<I, H>>,
     reception: Reception<H>,
     server: &Server,
     drain: &Drain,
@@ -207,7 +206,7 @@ async fn speak_http1<H, I>(
     H: Handler,
     I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
-    let mut builder = http1::Builder::new();
+    let mut builder = library::http1::Builder::new();
     // Deadlines are the pulse's: the library's timer would cost an allocation and a timer for every request, and does not
     // tell the wait for a request from the wait for the rest of its head.
     builder.header_read_timeout(None);
@@ -226,7 +225,7 @@ async fn speak_http1<H, I>(
 }
 
 async fn speak_http2<H, I>(
-    wire: TokioIo<Wire<I, H>>,
+    wire: TokioIo<http2::Wire<I, H>>,
     reception: Reception<H>,
     server: &Server,
     drain: &Drain,
@@ -235,7 +234,7 @@ async fn speak_http2<H, I>(
     H: Handler,
     I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
-    let mut builder = http2::Builder::new(Spawner(streams));
+    let mut builder = library::http2::Builder::new(Spawner(streams));
     builder.timer(TokioTimer::new());
     builder.max_concurrent_streams(STREAMS);
     builder.initial_stream_window_size(STREAM_WINDOW);
@@ -246,7 +245,7 @@ async fn speak_http2<H, I>(
     builder.max_local_error_reset_streams(LOCAL_RESETS);
     // No pings of ours: a client that is gone makes no progress, which the pulse sees, and ours would look like some.
     let connection = builder.serve_connection(wire, reception);
-    note(drain.steer(connection, http2::Connection::graceful_shutdown).await);
+    note(drain.steer(connection, library::http2::Connection::graceful_shutdown).await);
 }
 
 /// Broken connections are the clients' affair: only who looks for them is told.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use httparse::{EMPTY_HEADER, Header, Request, Status};
+use httparse::Header;
 
 use super::connection::Facts;
 use super::{Door, Handler};
@@ -18,7 +18,20 @@ use crate::policy::target;
 use crate::respond::written::Written;
 
 /// Fields of a plain request. Browsers send a dozen or two.
-const MAX_FIELDS: usize = 32;
+pub(crate) const MAX_FIELDS: usize = 32;
+
+/// A GET without a body, as it was read.
+pub(crate) struct Question<'a> {
+    /// Whom it names, once.
+    pub(crate) host: &'a [u8],
+    pub(crate) target: &'a str,
+    pub(crate) fields: &'a [Header<'a>],
+    /// Bytes of its head.
+    pub(crate) length: usize,
+    pub(crate) received: Instant,
+    /// The largest body that there is room for.
+    pub(crate) room: usize,
+}
 
 /// What one connection's plain requests have in common.
 pub(crate) struct Express<H> {
@@ -34,33 +47,27 @@ impl<H: Handler> Express<H> {
         Self { door, facts, host: Vec::new(), authority: String::new() }
     }
 
-    /// Answers the request that `bytes` begin with: how many of them it had, and the body where it is not behind the head in
-    /// `answer`. `None`: it is not for us, and `answer` is empty.
-    pub(crate) fn answer(&mut self, bytes: &[u8], answer: &mut Written) -> Option<(usize, Bytes)> {
-        // Before anything else is asked: what is no GET, and what has no end, costs nothing here.
-        if !bytes.starts_with(b"GET /") {
-            return None;
-        }
-        let received = Instant::now();
-        let mut fields = [EMPTY_HEADER; MAX_FIELDS];
-        let mut request = Request::new(&mut fields);
-        let Ok(Status::Complete(length)) = request.parse(bytes) else { return None };
-        let head = &bytes[..length];
-        let (target, fields) = (request.path?, &*request.headers);
+    /// The most bytes that a head may have.
+    pub(crate) fn max_header_bytes(&self) -> usize {
+        self.door.settings.load().max_header_bytes
+    }
+
+    /// Answers, if the question is plain; the body where it is not behind the head in `answer`. `None`: it is not for us, and
+    /// `answer` is empty.
+    pub(crate) fn answer(&mut self, question: &Question<'_>, answer: &mut Written) -> Option<Bytes> {
+        let &Question { host, target, fields, length, received, room } = question;
         let server = self.door.settings.load();
         let address = self.facts.ends.peer.ip().to_canonical();
         let is_believed = server.trusted_proxies.iter().any(|network| network.contains(&address));
-        let is_plain = request.version == Some(1)
-            && length <= server.max_header_bytes
+        let is_plain = length <= server.max_header_bytes
             && target::is_plain(target.as_bytes())
-            && has_whole_lines(head)
             && !is_believed
             && !fields.iter().any(speaks_of_more);
-        if !is_plain || !self.is_for_one_host(fields) {
+        if !is_plain || !self.knows(host) {
             return None;
         }
         let (scheme, authority) = (self.facts.scheme, self.authority.as_str());
-        let plain = Plain { address, scheme, authority, target, fields, received };
+        let plain = Plain { address, scheme, authority, target, fields, received, room };
         let answered = catch_unwind(AssertUnwindSafe(|| self.door.handler.at_once(&plain, answer)));
         let answered = answered.unwrap_or_else(|_| {
             self.door.telemetry.metrics().panics.inc();
@@ -69,25 +76,18 @@ impl<H: Handler> Express<H> {
         if answered.is_none() {
             answer.clear();
         }
-        Some((length, answered?))
+        answered
     }
 
-    /// Whether there is one `Host`, and it is valid; remembers whom it means.
-    fn is_for_one_host(&mut self, fields: &[Header<'_>]) -> bool {
-        let mut hosts = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("host"));
-        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
-        if host.value != self.host {
-            let Some(authority) = target::authority(host.value, self.facts.scheme.default_port()) else { return false };
+    /// Whether `host` is valid; remembers whom it means.
+    fn knows(&mut self, host: &[u8]) -> bool {
+        if host != self.host {
+            let Some(authority) = target::authority(host, self.facts.scheme.default_port()) else { return false };
             let Ok(authority) = String::from_utf8(authority.into_vec()) else { return false };
-            (self.host, self.authority) = (host.value.to_vec(), authority);
+            (self.host, self.authority) = (host.to_vec(), authority);
         }
         !self.host.is_empty()
     }
-}
-
-/// Whether each line ends with CR LF, as ours have to.
-fn has_whole_lines(head: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', head).all(|at| at > 0 && head[at - 1] == b'\r')
 }
 
 /// Whether a field says more of a request than that it is a plain question.

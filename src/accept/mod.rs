@@ -2,18 +2,18 @@
 //!
 //! [`listener::serve`] accepts; with TLS, `secure` shakes hands; a `connection` chooses the protocol and lives under the deadlines of its `pulse`; each
 //! request passes `reception`, which has `request` judge and clean it, and hands it to the [`Handler`]. A plain hit never gets that
-//! far: `express` answers it where it is read.
+//! far: `express` answers it where it is read, in `http1` and `http2`, which lie between the socket and the library.
 
 mod connection;
 mod crowd;
 mod drain;
 mod express;
-mod frames;
-mod framing;
 mod handshakes;
+mod http1;
+mod http2;
 mod interim;
-mod io;
 pub mod listener;
+mod meter;
 mod pulse;
 mod reception;
 mod refusal;
@@ -52,7 +52,8 @@ pub trait Handler: Clone + Send + Sync + 'static {
     fn handle(&self, request: Request<RequestBody>, client: Client) -> Self::Answer;
 
     /// Answers what can be answered out of memory, exactly as [`Handler::handle`] would: the head is written to `answer`, and so
-    /// is the body, or it is what is returned. `None`: nothing was written, done or counted.
+    /// is the body, or it is what is returned; it has as many bytes as `request` has room for at most. `None`: nothing was
+    /// written, done or counted.
     fn at_once(&self, request: &Plain<'_>, answer: &mut Written) -> Option<Bytes>;
 }
 

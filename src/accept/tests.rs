@@ -1,6 +1,7 @@
 //! What clients see of accept, over real sockets: raw bytes in, raw bytes out.
 
 mod at_once;
+mod http2;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -51,7 +52,8 @@ impl Handler for Scripted {
     fn at_once(&self, request: &Plain<'_>, answer: &mut Written) -> Option<Bytes> {
         assert!(request.path() != "/panics", "as the test wants it");
         let length: usize = request.target.strip_prefix("/at-once/")?.parse().ok()?;
-        let Plain { authority, target, address, .. } = request;
+        let Plain { authority, target, address, room, .. } = request;
+        (length <= *room).then_some(())?;
         let head =
             format!("HTTP/1.1 200 OK\r\nat-once: {authority}{target} {address}\r\ncontent-length: {length}\r\n\r\n");
         answer.extend_from_slice(head.as_bytes());

@@ -17,13 +17,11 @@ pub type Written = SmallVec<[u8; 4096]>;
 /// Bodies of at most so many bytes are copied behind the head: one piece is written faster than two.
 const SMALL_BODY: usize = 2048;
 
-/// The largest body that goes this way: it fits into what the kernel takes at once, or nearly.
-const MOST_BODY: usize = 128 << 10;
-
 /// Writes a whole stored response down as HTTP/1.1 has it, with the same fields as [`super::stored::respond`] and the library
-/// would; the body where it is not behind the head. `None`: it is not that simple.
-pub fn whole(entry: &Entry, outcome: &Outcome, now: Timestamp, answer: &mut Written) -> Option<Bytes> {
-    let body = entry.body.as_single().filter(|body| body.len() <= MOST_BODY && entry.part.is_none())?;
+/// would; the body where it is not behind the head. `None`: it is not that simple, or the body has more bytes than there is
+/// `room` for.
+pub fn whole(entry: &Entry, outcome: &Outcome, now: Timestamp, room: usize, answer: &mut Written) -> Option<Bytes> {
+    let body = entry.body.as_single().filter(|body| body.len() <= room && entry.part.is_none())?;
     let status = entry.head.status;
     // No body may follow these, whatever is stored; and what has no name the library completes.
     let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

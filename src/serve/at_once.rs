@@ -44,7 +44,10 @@ impl Serve {
         let asked = Asked { method: &Method::GET, headers: &headers, treatment, expose_hidden: false, now };
         let Usable { entry, outcome, .. } = fresh(shared, &variants, &asked)?;
         let (status, length, body) = match stored::condition(&entry.head, &asked) {
-            Condition::Proceed => (entry.head.status, entry.body.len(), written::whole(&entry, &outcome, now, answer)?),
+            Condition::Proceed => {
+                let body = written::whole(&entry, &outcome, now, request.room, answer)?;
+                (entry.head.status, entry.body.len(), body)
+            }
             Condition::NotModified => {
                 written::not_modified(&entry, &outcome, now, answer)?;
                 (StatusCode::NOT_MODIFIED, 0, Bytes::new())

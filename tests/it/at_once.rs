@@ -1,9 +1,12 @@
 //! Is a hit that is answered where it was read the same as any other? A request with `TE` goes the long way.
 
+use futures_util::StreamExt;
+
 use crate::support::edge::before;
 use crate::support::origin::{Origin, Told, ok, status, streamed};
 use crate::support::raw::Line;
-use crate::support::reply::CacheStatus;
+use crate::support::reply::{CacheStatus, Reply};
+use crate::support::wire::Multiplexed;
 
 /// The lines of a head without what differs with the moment, sorted; and the body.
 async fn ask(line: &mut Line, target: &str, fields: &str) -> (Vec<String>, Vec<u8>) {
@@ -137,4 +140,70 @@ async fn what_rules_say_of_a_request_or_an_answer_is_done() {
             }
         }
     }
+}
+
+/// What an answer over either protocol has in common: status, fields but those of the moment, body.
+fn common(reply: &Reply) -> (u16, Vec<(String, String)>, String) {
+    let of_the_moment = ["age", "date", "cache-status"];
+    let fields = reply.headers.iter().filter(|(name, _)| !of_the_moment.contains(&name.as_str()));
+    let text = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        (name.to_string(), value.to_str().expect("text").to_owned())
+    };
+    let mut fields: Vec<_> = fields.map(text).collect();
+    fields.sort();
+    (reply.status.as_u16(), fields, reply.text().to_owned())
+}
+
+#[tokio::test]
+async fn it_is_the_same_over_http_2() {
+    let origin = Origin::serve(|asked| answer(&asked.target)).await;
+    let edge = before(origin.address()).start().await;
+    let mut http2 = Multiplexed::to(edge.address()).await;
+    let targets =
+        ["/nothing", "/small", "/medium", "/large", "/huge", "/chunked", "/missing", "/moved", "/varies", "/twice"];
+    for target in targets {
+        edge.get(target).await;
+        let over_http1 = edge.get(target).await;
+        let over_http2 = http2.send("GET", target, "").await;
+        assert!(over_http1.cache().is_fresh_hit() && over_http2.cache().is_fresh_hit(), "{target}");
+        assert_eq!(common(&over_http2), common(&over_http1), "{target}");
+    }
+    assert_eq!(origin.hits(), targets.len());
+}
+
+#[tokio::test]
+async fn hits_and_others_share_a_connection() {
+    let origin = Origin::serve(|asked| {
+        let (path, length) = asked.target.rsplit_once('/').expect("a path with a length");
+        let length = length.split('?').next().and_then(|length| length.parse().ok()).expect("a length");
+        let told = ok(format!("{}{path}{}", asked.body.len(), "z".repeat(length)));
+        if path == "/kept" { told.fresh(600) } else { told.with("cache-control", "no-store") }
+    })
+    .await;
+    let edge = before(origin.address()).start().await;
+    for length in [0, 1000, 10_000, 60_000, 900_000] {
+        edge.get(&format!("/kept/{length}")).await;
+    }
+    let http2 = Multiplexed::to(edge.address()).await;
+    let asked = (0..600_usize).map(|number| {
+        let mut http2 = http2.clone();
+        async move {
+            let length = [0, 1000, 10_000, 60_000, 900_000][number % 5];
+            let (method, path, body) = match number % 7 {
+                0 => ("GET", "/passed", 0),
+                1 => ("POST", "/passed", 40_000),
+                _ => ("GET", "/kept", 0),
+            };
+            let length = if path == "/passed" { length.min(60_000) } else { length };
+            let target = format!("{path}/{length}?{}", if path == "/kept" { 0 } else { number });
+            let target = if path == "/kept" { target.trim_end_matches("?0") } else { &target };
+            let reply = http2.send(method, target, "b".repeat(body)).await;
+            assert_eq!(reply.status, 200, "{method} {target}");
+            let want = format!("{body}{path}{}", "z".repeat(length));
+            assert!(reply.text() == want, "{method} {target}: {} bytes", reply.text().len());
+        }
+    });
+    // No more at once than a client may ask for.
+    futures_util::stream::iter(asked).for_each_concurrent(100, |asked| asked).await;
+    assert!(origin.hits() < 5 + 600 / 7 * 3, "hits are hits");
 }

@@ -1,13 +1,11 @@
-//! What passes between the library and the socket: bytes counted, progress marked, 1xx slipped in, refusals spelt out, and
-//! plain hits answered before the library hears of them.
+//! What passes between the library and a socket that speaks HTTP/1: bytes counted, progress marked, 1xx slipped in, refusals
+//! spelt out, and plain hits answered before the library hears of them.
 
 mod alone;
 mod at_once;
-mod gather;
-mod meter;
+mod framing;
 
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,48 +18,23 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(crate) use self::alone::{Alone, Left};
-use self::gather::Gathered;
-pub(crate) use self::meter::Meter;
-use super::Handler;
+use self::framing::{Fault, Framing, Place};
 use super::express::Express;
-use super::frames::{self, Frames};
-use super::framing::{Fault, Framing, Place};
-use super::pulse::{Pulse, coarse_now};
-use super::refusal;
+use super::meter::Meter;
+use super::pulse::Pulse;
+use super::{Handler, refusal};
 use crate::policy::target;
 
 /// What the library reads in the place of a head that it must not read: an error wherever in a head it stands, and an
 /// end, because the library looks at whole heads only.
 const POISON: &[u8] = b"\0\r\n\r\n";
 
-/// What is read at once to be thrown away.
-const WASTE_BYTES: usize = 16 << 10;
+/// An answer of at most so many bytes is written as one piece: the kernel takes a list of pieces more slowly than we
+/// copy so few bytes.
+const ONE_PIECE: usize = 2 << 10;
 
 /// Requests that are answered one after the other before others get a turn.
 const AT_ONCE: usize = 32;
-
-/// What a client speaks, as far as we follow it.
-enum Speech<H> {
-    Http1(Box<Http1<H>>),
-    Http2(Frames),
-}
-
-/// What is known of an HTTP/1 connection's requests.
-struct Http1<H> {
-    framing: Framing,
-    express: Express<H>,
-    /// Requests that the library has not heard of, ever; wraps.
-    unheard: u32,
-}
-
-/// Why nothing more of a client is read.
-#[derive(Clone, Copy)]
-enum Stopped {
-    /// What it sent could be read in two ways.
-    Doubtful(Fault),
-    /// It keeps us busy.
-    TooMuch,
-}
 
 /// A client's socket. Dropped before it was shut down in an answer that only its end delimits, it resets the connection.
 pub(crate) struct Wire<I: AsFd, H> {
@@ -70,7 +43,10 @@ pub(crate) struct Wire<I: AsFd, H> {
     prefix: Bytes,
     /// They are for the library: the express has left them.
     is_left: bool,
-    speech: Speech<H>,
+    framing: Framing,
+    express: Express<H>,
+    /// Requests that the library has not heard of, ever; wraps.
+    unheard: u32,
     pulse: Arc<Pulse>,
     /// The library's buffer is written out: the next byte begins a message, or a piece of one.
     is_at_boundary: bool,
@@ -82,55 +58,45 @@ pub(crate) struct Wire<I: AsFd, H> {
     unsent: [Bytes; 2],
     /// What was written of such answers is not known to be on its way.
     is_unflushed: bool,
-    /// What HTTP/2 writes together.
-    gathered: Gathered,
     /// Everything is written, and the client will know it for the end.
     is_shut: bool,
-    /// Why nothing that comes in is read any more.
-    stopped: Option<Stopped>,
+    /// Why nothing that comes in is read any more: it could be read in two ways.
+    stopped: Option<Fault>,
     meter: Meter,
 }
 
 impl<I: AsFd, H> Wire<I, H> {
-    /// A socket whose first bytes, `prefix`, were already read. With `express` it speaks HTTP/1, without HTTP/2.
-    pub(crate) fn new(inner: I, prefix: Bytes, express: Option<Express<H>>, pulse: Arc<Pulse>, meter: Meter) -> Self {
-        let speech = match express {
-            Some(express) => Speech::Http1(Box::new(Http1 { framing: Framing::new(), express, unheard: 0 })),
-            None => Speech::Http2(Frames::new(coarse_now())),
-        };
+    /// A socket whose first bytes, `prefix`, were already read.
+    pub(crate) fn new(inner: I, prefix: Bytes, express: Express<H>, pulse: Arc<Pulse>, meter: Meter) -> Self {
         Self {
             inner,
             prefix,
             is_left: false,
-            speech,
+            framing: Framing::new(),
+            express,
+            unheard: 0,
             pulse,
             is_at_boundary: true,
             ours: Bytes::new(),
             replaced: None,
             unsent: [Bytes::new(), Bytes::new()],
             is_unflushed: false,
-            gathered: Gathered::default(),
             is_shut: false,
             stopped: None,
             meter,
         }
     }
 
-    const fn is_http1(&self) -> bool {
-        matches!(self.speech, Speech::Http1(_))
-    }
-
     /// Whether the last request line is longer than any target may be, or has not come to its end.
     fn has_long_request_line(&self) -> bool {
-        let Speech::Http1(http1) = &self.speech else { return false };
-        http1.framing.is_in_request_line() || http1.framing.request_line() > target::MAX_TARGET
+        self.framing.is_in_request_line() || self.framing.request_line() > target::MAX_TARGET
     }
 }
 
 impl<I: AsyncWrite + AsFd + Unpin, H> Wire<I, H> {
     /// Writes what is ours to write. Ready with a number: so many bytes of the library's are done with already.
     fn poll_ours(&mut self, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<Option<usize>>> {
-        if !self.is_http1() || self.pulse.is_tunnel() {
+        if self.pulse.is_tunnel() {
             return Poll::Ready(Ok(None));
         }
         ready!(self.poll_unsent(cx))?;
@@ -163,7 +129,7 @@ impl<I: AsyncWrite + AsFd + Unpin, H> Wire<I, H> {
         let Some(status) = refusal.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) else { return };
         let Ok(mut status) = StatusCode::from_bytes(status) else { return };
         let mut reason = None;
-        if let Some(Stopped::Doubtful(fault)) = self.stopped {
+        if let Some(fault) = self.stopped {
             (status, reason) = (fault.status, Some(fault.reason));
         } else if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && self.has_long_request_line() {
             // What outgrew the limit is the target alone, or nearly.
@@ -183,9 +149,6 @@ impl<I: AsyncWrite + AsFd + Unpin, H> Wire<I, H> {
             Poll::Ready(Ok(bytes)) => {
                 self.pulse.wrote(*bytes);
                 self.meter.wrote(*bytes);
-                if let Speech::Http2(frames) = &mut self.speech {
-                    frames.sent(*bytes);
-                }
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending => self.pulse.blocked(),
@@ -201,35 +164,26 @@ impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
         if read.is_empty() || self.stopped.is_some() {
             return Ok(());
         }
-        match &mut self.speech {
-            Speech::Http1(http1) => {
-                if !self.pulse.is_in_flight() {
-                    self.pulse.head_bytes_came();
-                }
-                if self.pulse.is_tunnel() {
-                    return Ok(());
-                }
-                let Err(fault) = http1.framing.read(read) else { return Ok(()) };
-                self.stop(Stopped::Doubtful(fault), before + fault.at, buffer)
-            }
-            Speech::Http2(frames) => match frames.read(read, coarse_now) {
-                Some(at) => self.stop(Stopped::TooMuch, before + at, buffer),
-                None => Ok(()),
-            },
+        if !self.pulse.is_in_flight() {
+            self.pulse.head_bytes_came();
         }
+        if self.pulse.is_tunnel() {
+            return Ok(());
+        }
+        let Err(fault) = self.framing.read(read) else { return Ok(()) };
+        self.stop(fault, before + fault.at, buffer)
     }
 
     /// Keeps back what came from `at` on, and all that will: the library refuses the head, or the body breaks off.
-    fn stop(&mut self, why: Stopped, at: usize, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+    fn stop(&mut self, fault: Fault, at: usize, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
         self.pulse.expect_surplus();
-        self.stopped = Some(why);
+        self.stopped = Some(fault);
         buffer.set_filled(at);
-        let mut instead = match why {
-            Stopped::Doubtful(fault) if fault.place == Place::Head => Bytes::from_static(POISON),
+        let mut instead = match fault.place {
+            Place::Head => Bytes::from_static(POISON),
             // Nothing read would be taken for the client's end.
-            Stopped::Doubtful(fault) if fault.at == 0 => return Err(io::ErrorKind::InvalidData.into()),
-            Stopped::Doubtful(_) => Bytes::new(),
-            Stopped::TooMuch => frames::too_much(),
+            _ if fault.at == 0 => return Err(io::ErrorKind::InvalidData.into()),
+            _ => Bytes::new(),
         };
         let now = instead.split_to(instead.len().min(buffer.remaining()));
         buffer.put_slice(&now);
@@ -237,24 +191,6 @@ impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
         Ok(())
     }
 
-    /// Reads what still comes, until the client ends it. How long this may go on is the pulse's to say; how much comes
-    /// meanwhile does not matter, nothing of it is kept.
-    ///
-    /// Bytes unread at the close make the kernel send a reset, which may overtake the answer (RFC 9112 §9.6).
-    fn poll_waste(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let mut waste = [MaybeUninit::uninit(); WASTE_BYTES];
-            let mut buffer = ReadBuf::uninit(&mut waste);
-            let outcome = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer));
-            if outcome.is_err() || buffer.filled().is_empty() {
-                return Poll::Ready(());
-            }
-            self.meter.read(buffer.filled().len());
-        }
-    }
-}
-
-impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
     /// Reads what the client sends, what is to be read again first.
     fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.prefix.is_empty() {
@@ -280,11 +216,8 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> AsyncRead for Wire<I,
         let before = buffer.filled().len();
         let mut answered = 0;
         loop {
-            // A client that does not take its answers is not listened to; one of HTTP/2 has its windows for that.
+            // A client that does not take its answers is not listened to.
             ready!(this.poll_unsent(cx))?;
-            if let Poll::Ready(Err(error)) = this.poll_earlier(cx) {
-                return Poll::Ready(Err(error));
-            }
             if answered >= AT_ONCE {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -304,9 +237,6 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> AsyncRead for Wire<I,
 
 impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H> AsyncWrite for Wire<I, H> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if !self.is_http1() {
-            return self.poll_gather(cx, &[IoSlice::new(bytes)]);
-        }
         if let Some(done) = ready!(self.poll_ours(cx, bytes))? {
             return Poll::Ready(Ok(done));
         }
@@ -319,15 +249,12 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H> AsyncWrite for Wire<I, H> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if !self.is_http1() {
-            return self.poll_gather(cx, slices);
-        }
         let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| &**slice);
         if let Some(done) = ready!(self.poll_ours(cx, first))? {
             return Poll::Ready(Ok(done));
         }
-        let mut together = [0; gather::ONE_PIECE];
-        let outcome = match gather::joined(slices, &mut together) {
+        let mut together = [0; ONE_PIECE];
+        let outcome = match joined(slices, &mut together) {
             Some(bytes) => Pin::new(&mut self.inner).poll_write(cx, bytes),
             None => Pin::new(&mut self.inner).poll_write_vectored(cx, slices),
         };
@@ -340,30 +267,26 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H> AsyncWrite for Wire<I, H> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.is_http1() {
-            ready!(this.poll_unsent(cx))?;
-            // The library flushes when its buffer is empty.
-            if this.ours.is_empty() && this.pulse.outbox.has_mail() {
-                if this.pulse.outbox.is_open() {
-                    this.ours = this.pulse.outbox.take().into();
-                } else {
-                    // The final head went out together with what was before it: too late for these.
-                    this.pulse.outbox.discard();
-                }
-            }
-            ready!(this.poll_write_ours(cx))?;
+        ready!(this.poll_unsent(cx))?;
+        // The library flushes when its buffer is empty.
+        if this.ours.is_empty() && this.pulse.outbox.has_mail() {
             if this.pulse.outbox.is_open() {
-                this.pulse.outbox.wake_on_mail(cx.waker());
-                if this.pulse.outbox.has_mail() {
-                    // It came between the look and the registration.
-                    cx.waker().wake_by_ref();
-                }
+                this.ours = this.pulse.outbox.take().into();
+            } else {
+                // The final head went out together with what was before it: too late for these.
+                this.pulse.outbox.discard();
             }
-            this.is_at_boundary = true;
-            this.pulse.flushed();
-        } else {
-            ready!(this.poll_earlier(cx))?;
         }
+        ready!(this.poll_write_ours(cx))?;
+        if this.pulse.outbox.is_open() {
+            this.pulse.outbox.wake_on_mail(cx.waker());
+            if this.pulse.outbox.has_mail() {
+                // It came between the look and the registration.
+                cx.waker().wake_by_ref();
+            }
+        }
+        this.is_at_boundary = true;
+        this.pulse.flushed();
         Pin::new(&mut this.inner).poll_flush(cx)
     }
 
@@ -376,13 +299,12 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H> AsyncWrite for Wire<I, H> {
         }
         if !this.is_shut {
             ready!(this.poll_unsent(cx))?;
-            ready!(this.poll_gathered(cx))?;
             // Over TLS the last word may have to wait for a slow client: that is not yet the time that it has to close.
             ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
             this.is_shut = true;
         }
         if this.pulse.close() {
-            ready!(this.poll_waste(cx));
+            ready!(this.meter.poll_waste(cx, &mut this.inner));
         }
         Poll::Ready(Ok(()))
     }
@@ -395,4 +317,18 @@ impl<I: AsFd, H> Drop for Wire<I, H> {
             let _ = SockRef::from(&self.inner).set_linger(Some(Duration::ZERO));
         }
     }
+}
+
+/// The pieces one after the other, where there are several and all of them fit.
+fn joined<'a>(slices: &[IoSlice<'_>], together: &'a mut [u8; ONE_PIECE]) -> Option<&'a [u8]> {
+    let length: usize = slices.iter().map(|slice| slice.len()).sum();
+    if slices.len() < 2 || length > ONE_PIECE {
+        return None;
+    }
+    let mut filled = 0;
+    for slice in slices {
+        together[filled..filled + slice.len()].copy_from_slice(slice);
+        filled += slice.len();
+    }
+    Some(&together[..filled])
 }

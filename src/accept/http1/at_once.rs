@@ -4,27 +4,31 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
+use httparse::{EMPTY_HEADER, Request, Status};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Speech, Wire};
+use super::Wire;
 use crate::accept::Handler;
+use crate::accept::express::{Express, MAX_FIELDS, Question};
 use crate::respond::written::Written;
+
+/// The largest body that is sent from here: it fits into what the kernel takes at once, or nearly.
+const MOST_BODY: usize = 128 << 10;
 
 impl<I: AsFd, H> Wire<I, H> {
     /// Whether the library waits for a request, has all that was read, and has sent all that it had to say.
     fn is_idle(&self) -> bool {
-        let Speech::Http1(http1) = &self.speech else { return false };
-        let framing = &http1.framing;
-        let pulse = &*self.pulse;
+        let (framing, pulse) = (&self.framing, &*self.pulse);
         framing.is_between_requests()
             && self.stopped.is_none()
             && !pulse.is_in_flight()
             && !pulse.is_owed()
             && !pulse.is_tunnel()
             && !pulse.outbox.has_mail()
-            && framing.heads().wrapping_add(http1.unheard) == pulse.requests()
+            && framing.heads().wrapping_add(self.unheard) == pulse.requests()
     }
 }
 
@@ -82,10 +86,11 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> Wire<I, H> {
     ) -> io::Result<usize> {
         let (mut at, mut count) = (before, 0);
         while at < buffer.filled().len() && self.unsent[0].is_empty() && self.unsent[1].is_empty() && self.is_idle() {
-            let Speech::Http1(http1) = &mut self.speech else { break };
             let mut answer = Written::new();
-            let Some((length, body)) = http1.express.answer(&buffer.filled()[at..], &mut answer) else { break };
-            http1.unheard = http1.unheard.wrapping_add(1);
+            let Some((length, body)) = answer_first(&mut self.express, &buffer.filled()[at..], &mut answer) else {
+                break;
+            };
+            self.unheard = self.unheard.wrapping_add(1);
             self.pulse.answered_at_once();
             at += length;
             count += 1;
@@ -96,4 +101,30 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> Wire<I, H> {
         buffer.set_filled(end - (at - before));
         Ok(count)
     }
+}
+
+/// Answers the request that `bytes` begin with: how many of them it had, and the body where it is not behind the head in
+/// `answer`. `None`: it is not for us, and `answer` is empty.
+fn answer_first<H: Handler>(express: &mut Express<H>, bytes: &[u8], answer: &mut Written) -> Option<(usize, Bytes)> {
+    // Before anything else is asked: what is no GET, and what has no end, costs nothing here.
+    if !bytes.starts_with(b"GET /") {
+        return None;
+    }
+    let received = Instant::now();
+    let mut fields = [EMPTY_HEADER; MAX_FIELDS];
+    let mut request = Request::new(&mut fields);
+    let Ok(Status::Complete(length)) = request.parse(bytes) else { return None };
+    let fields = &*request.headers;
+    let mut hosts = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("host"));
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
+    if request.version != Some(1) || !has_whole_lines(&bytes[..length]) {
+        return None;
+    }
+    let question = Question { host: host.value, target: request.path?, fields, length, received, room: MOST_BODY };
+    Some((length, express.answer(&question, answer)?))
+}
+
+/// Whether each line ends with CR LF, as ours have to.
+fn has_whole_lines(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).all(|at| at > 0 && head[at - 1] == b'\r')
 }

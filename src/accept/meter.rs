@@ -1,7 +1,11 @@
 //! How many bytes pass over a client's connection, and how many connections are there?
 
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::telemetry::Telemetry;
@@ -9,9 +13,12 @@ use crate::telemetry::Telemetry;
 /// Bytes counted here before they are added to the process's counters: they are shared between threads.
 const METER_BYTES: u64 = 16 << 10;
 
+/// What is read at once to be thrown away.
+const WASTE_BYTES: usize = 16 << 10;
+
 /// Counts a connection's bytes for the process's counters, and the connection itself among those that are open.
 pub(crate) struct Meter {
-    pub(super) telemetry: Arc<Telemetry>,
+    pub(crate) telemetry: Arc<Telemetry>,
     /// The connection's place among `server.max_connections`, kept by a tunnel to its end.
     _place: OwnedSemaphorePermit,
     read: u64,
@@ -25,14 +32,30 @@ impl Meter {
         Self { telemetry, _place: place, read: 0, written: 0 }
     }
 
-    pub(super) fn read(&mut self, bytes: usize) {
+    pub(crate) fn read(&mut self, bytes: usize) {
         self.read += bytes as u64;
         self.settle(METER_BYTES);
     }
 
-    pub(super) fn wrote(&mut self, bytes: usize) {
+    pub(crate) fn wrote(&mut self, bytes: usize) {
         self.written += bytes as u64;
         self.settle(METER_BYTES);
+    }
+
+    /// Reads what still comes, until the client ends it. How long this may go on is the pulse's to say; how much comes
+    /// meanwhile does not matter, nothing of it is kept.
+    ///
+    /// Bytes unread at the close make the kernel send a reset, which may overtake the answer (RFC 9112 §9.6).
+    pub(crate) fn poll_waste(&mut self, cx: &mut Context<'_>, socket: &mut (impl AsyncRead + Unpin)) -> Poll<()> {
+        loop {
+            let mut waste = [MaybeUninit::uninit(); WASTE_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut waste);
+            let outcome = ready!(Pin::new(&mut *socket).poll_read(cx, &mut buffer));
+            if outcome.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+            self.read(buffer.filled().len());
+        }
     }
 
     fn settle(&mut self, from: u64) {
