@@ -3,7 +3,6 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -12,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderValue;
 use hyper::server::conn as library;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
@@ -23,6 +22,7 @@ use super::meter::Meter;
 use super::pulse::{Limits, Pulse, Watch};
 use super::reception::Reception;
 use super::secure::Secured;
+use super::socket::Socket;
 use super::{Door, Handler, http1, http2};
 use crate::client::Scheme;
 use crate::config::settings::Server;
@@ -115,7 +115,7 @@ pub(crate) async fn run_secure<H: Handler>(
 async fn talk<H, I>(caller: Caller<I>, (door, drain, streams): House<'_, H>)
 where
     H: Handler,
-    I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+    I: Socket + Send + 'static,
 {
     let Caller { mut socket, facts, is_http2, pulse, meter } = caller;
     let server = door.settings.load_full();
@@ -184,7 +184,7 @@ async fn opening(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<(Bytes, bo
 async fn has_more<H, I>(wire: &mut http1::Wire<I, H>, drain: &Drain) -> bool
 where
     H: Handler,
-    I: AsyncRead + AsyncWrite + AsFd + Unpin,
+    I: Socket,
 {
     let left = drain.steer(http1::Alone::new(wire), |alone| alone.get_mut().end()).await;
     let ended = match left {
@@ -204,7 +204,7 @@ async fn speak_http1<H, I>(
     pulse: &Pulse,
 ) where
     H: Handler,
-    I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+    I: Socket + Send + 'static,
 {
     let mut builder = library::http1::Builder::new();
     // Deadlines are the pulse's: the library's timer would cost an allocation and a timer for every request, and does not
@@ -232,7 +232,7 @@ async fn speak_http2<H, I>(
     streams: TaskTracker,
 ) where
     H: Handler,
-    I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
+    I: Socket + Send + 'static,
 {
     let mut builder = library::http2::Builder::new(Spawner(streams));
     builder.timer(TokioTimer::new());

@@ -19,6 +19,7 @@ mod reception;
 mod refusal;
 mod request;
 pub mod secure;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod trust;

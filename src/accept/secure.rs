@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::handshakes::Handshakes;
+use super::socket::Socket;
 use crate::telemetry::histogram::Histogram;
 use crate::tls::identity;
 use crate::tls::serving::{Serving, is_resumed};
@@ -200,5 +201,11 @@ impl AsyncWrite for Secure {
 impl AsFd for Secure {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.get_ref().0.as_fd()
+    }
+}
+
+impl Socket for Secure {
+    fn in_the_clear(&self) -> Option<&TcpStream> {
+        None
     }
 }

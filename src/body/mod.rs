@@ -1,5 +1,6 @@
 //! The bodies that pass through: requests', responses', and the shared one that a fill writes and many read.
 
+pub mod pages;
 pub mod request;
 pub mod response;
 pub mod shared;

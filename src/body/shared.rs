@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tokio::sync::Notify;
 
-use super::BoxError;
 use super::stored::StoredBody;
+use super::{BoxError, pages};
 
 /// Loose pieces are gathered into one of this size: few enough to send quickly, small enough to copy at once.
 const PIECE: usize = 256 * 1024;
@@ -108,11 +108,11 @@ impl State {
         let (count, bytes) = std::mem::take(&mut self.loose);
         let first = self.pieces.len() - count;
         let Some(&(start, _)) = self.pieces.get(first) else { return };
-        let mut whole = BytesMut::with_capacity(bytes);
-        for (_, piece) in self.pieces.drain(first..) {
-            whole.extend_from_slice(&piece);
-        }
-        self.pieces.push_back((start, whole.freeze()));
+        let loose: Vec<_> = self.pieces.drain(first..).map(|(_, piece)| piece).collect();
+        let loose: Vec<&[u8]> = loose.iter().map(AsRef::as_ref).collect();
+        let whole = pages::join(&loose).unwrap_or_else(|| loose.concat().into());
+        debug_assert_eq!(whole.len(), bytes);
+        self.pieces.push_back((start, whole));
     }
 
     fn slowest(&self) -> Option<u64> {

@@ -14,6 +14,7 @@ mod fleet;
 mod fleet_model;
 mod forwarding;
 mod hostile;
+mod large;
 mod lifecycle;
 mod link;
 mod memory;

@@ -9,10 +9,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 
 use super::{AT_ONCE, Wire};
 use crate::accept::Handler;
+use crate::accept::socket::Socket;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 8 << 10;
@@ -43,7 +44,7 @@ impl<'w, I: AsFd, H> Alone<'w, I, H> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> Future for Alone<'_, I, H> {
+impl<I: Socket, H: Handler> Future for Alone<'_, I, H> {
     type Output = io::Result<Left>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Left>> {
@@ -56,7 +57,7 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> Future for Alone<'_, 
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> Wire<I, H> {
+impl<I: Socket, H: Handler> Wire<I, H> {
     fn poll_alone(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Left>> {
         let mut answered = 0;
         loop {

@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use httparse::{EMPTY_HEADER, Request, Status};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 
 use super::Wire;
 use crate::accept::Handler;
 use crate::accept::express::{Express, MAX_FIELDS, Question};
+use crate::accept::socket::Socket;
 use crate::respond::written::Written;
 
 /// The largest body that is sent from here: it fits into what the kernel takes at once, or nearly.
@@ -32,13 +33,13 @@ impl<I: AsFd, H> Wire<I, H> {
     }
 }
 
-impl<I: AsyncWrite + AsFd + Unpin, H> Wire<I, H> {
+impl<I: Socket, H> Wire<I, H> {
     /// Writes an answer of the express's, as much of it as the client takes.
     fn write_at_once(&mut self, cx: &mut Context<'_>, head: &[u8], body: &Bytes) -> io::Result<()> {
         let outcome = if body.is_empty() {
             Pin::new(&mut self.inner).poll_write(cx, head)
         } else {
-            Pin::new(&mut self.inner).poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(body)])
+            self.inner.poll_send(cx, &[IoSlice::new(head), IoSlice::new(body)])
         };
         let written = match self.mark(outcome) {
             Poll::Ready(written) => written?,
@@ -59,7 +60,7 @@ impl<I: AsyncWrite + AsFd + Unpin, H> Wire<I, H> {
         }
         while self.unsent.iter().any(|piece| !piece.is_empty()) {
             let slices = [IoSlice::new(&self.unsent[0]), IoSlice::new(&self.unsent[1])];
-            let outcome = Pin::new(&mut self.inner).poll_write_vectored(cx, &slices);
+            let outcome = self.inner.poll_send(cx, &slices);
             let mut written = ready!(self.mark(outcome))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -76,7 +77,7 @@ impl<I: AsyncWrite + AsFd + Unpin, H> Wire<I, H> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> Wire<I, H> {
+impl<I: Socket, H: Handler> Wire<I, H> {
     /// Answers the plain requests that were read, from `before` on, and takes them out; how many there were.
     pub(super) fn answer_at_once(
         &mut self,

@@ -22,6 +22,7 @@ use self::framing::{Fault, Framing, Place};
 use super::express::Express;
 use super::meter::Meter;
 use super::pulse::Pulse;
+use super::socket::Socket;
 use super::{Handler, refusal};
 use crate::policy::target;
 
@@ -93,7 +94,7 @@ impl<I: AsFd, H> Wire<I, H> {
     }
 }
 
-impl<I: AsyncWrite + AsFd + Unpin, H> Wire<I, H> {
+impl<I: Socket, H> Wire<I, H> {
     /// Writes what is ours to write. Ready with a number: so many bytes of the library's are done with already.
     fn poll_ours(&mut self, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<Option<usize>>> {
         if self.pulse.is_tunnel() {
@@ -157,7 +158,7 @@ impl<I: AsyncWrite + AsFd + Unpin, H> Wire<I, H> {
     }
 }
 
-impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
+impl<I: Socket, H> Wire<I, H> {
     /// Looks at what was read, from `before` on, before the library does.
     fn look_at(&mut self, before: usize, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
         let read = &buffer.filled()[before..];
@@ -210,7 +211,7 @@ impl<I: AsyncRead + AsFd + Unpin, H> Wire<I, H> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> AsyncRead for Wire<I, H> {
+impl<I: Socket, H: Handler> AsyncRead for Wire<I, H> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buffer.filled().len();
@@ -235,7 +236,7 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H: Handler> AsyncRead for Wire<I,
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H> AsyncWrite for Wire<I, H> {
+impl<I: Socket, H> AsyncWrite for Wire<I, H> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(done) = ready!(self.poll_ours(cx, bytes))? {
             return Poll::Ready(Ok(done));
@@ -256,7 +257,7 @@ impl<I: AsyncRead + AsyncWrite + AsFd + Unpin, H> AsyncWrite for Wire<I, H> {
         let mut together = [0; ONE_PIECE];
         let outcome = match joined(slices, &mut together) {
             Some(bytes) => Pin::new(&mut self.inner).poll_write(cx, bytes),
-            None => Pin::new(&mut self.inner).poll_write_vectored(cx, slices),
+            None => self.inner.poll_send(cx, slices),
         };
         self.mark(outcome)
     }
