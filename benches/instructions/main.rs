@@ -50,16 +50,25 @@ const BROWSER: &str = "Accept: text/html,application/xhtml+xml,application/xml;q
 
 struct Workload {
     name: &'static str,
-    fields: String,
-    status: &'static str,
-    body: u64,
+    ask: Ask,
 }
 
-fn workloads() -> [Workload; 3] {
+/// What is asked over and over.
+enum Ask {
+    /// With these fields, and answered with this status and so many bytes.
+    Http1 { fields: String, status: &'static str, body: u64 },
+    /// Answered with a head and one frame of so many bytes.
+    Http2 { body: usize },
+}
+
+fn workloads() -> [Workload; 4] {
+    let browser = Ask::Http1 { fields: BROWSER.to_owned(), status: "200", body: 1024 };
+    let condition = format!("If-None-Match: {ETAG}\r\n");
     [
-        Workload { name: "plain", fields: String::new(), status: "200", body: 1024 },
-        Workload { name: "browser", fields: BROWSER.to_owned(), status: "200", body: 1024 },
-        Workload { name: "not-modified", fields: format!("If-None-Match: {ETAG}\r\n"), status: "304", body: 0 },
+        Workload { name: "plain", ask: Ask::Http1 { fields: String::new(), status: "200", body: 1024 } },
+        Workload { name: "browser", ask: browser },
+        Workload { name: "not-modified", ask: Ask::Http1 { fields: condition, status: "304", body: 0 } },
+        Workload { name: "http2", ask: Ask::Http2 { body: 1024 } },
     ]
 }
 
@@ -128,23 +137,84 @@ fn budget(name: &str) -> Result<u64, Failure> {
 fn run(workload: &Workload, hits: u32, program: Command, folder: &Path) -> Result<(), Failure> {
     let origin = Origin::start()?;
     let mut server = Server::start(origin.address, program, folder)?;
-    let stream = TcpStream::connect(server.address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut reader = BufReader::new(&stream);
-    let request = |fields: &str| format!("GET /kib/1/a HTTP/1.1\r\nHost: shop.example\r\n{fields}\r\n");
-    let (miss, hit) = (request(""), request(&workload.fields));
-    ask(&mut &stream, &mut reader, &miss)?;
-    for _ in 0..hits {
-        let (status, body) = ask(&mut &stream, &mut reader, &hit)?;
-        if status != workload.status || body != workload.body {
-            return Err(format!("{}: {status} with {body} bytes", workload.name).into());
-        }
+    // What is hit has been stored over a connection of its own.
+    over_http1(server.address, "", 1, ("200", 1024))?;
+    match &workload.ask {
+        Ask::Http1 { fields, status, body } => over_http1(server.address, fields, hits, (status, *body)),
+        Ask::Http2 { body } => over_http2(server.address, hits, *body),
     }
+    .map_err(|failure| format!("{}: {failure}", workload.name))?;
     if origin.requests() != 1 {
         return Err(format!("{}: the origin was asked {} times: no hits", workload.name, origin.requests()).into());
     }
     server.stop()
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn over_http1(address: SocketAddr, fields: &str, count: u32, want: (&str, u64)) -> Result<(), Failure> {
+    let stream = connect(address)?;
+    let mut reader = BufReader::new(&stream);
+    let request = format!("GET /kib/1/a HTTP/1.1\r\nHost: shop.example\r\n{fields}\r\n");
+    for _ in 0..count {
+        let (status, body) = ask(&mut &stream, &mut reader, &request)?;
+        if (&*status, body) != want {
+            return Err(format!("{status} with {body} bytes").into());
+        }
+    }
+    Ok(())
+}
+
+/// Kinds of frames, and what a request has.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const WHOLE: u8 = 0x5;
+
+/// `GET http://shop.example/kib/1/a` as a field block: of the static table, and two literals that are not kept.
+const BLOCK: &[u8] = b"\x82\x86\x01\x0cshop.example\x04\x08/kib/1/a";
+
+/// With prior knowledge, one request after the other, each on a stream of its own.
+fn over_http2(address: SocketAddr, count: u32, want: usize) -> Result<(), Failure> {
+    let mut stream = connect(address)?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")?;
+    // Settings: none. A window that the answers do not fill.
+    stream.write_all(&frame(0x4, 0, 0, b""))?;
+    stream.write_all(&frame(0x8, 0, 0, &(1_u32 << 30).to_be_bytes()))?;
+    // What comes before the server's own settings goes another way.
+    while read_frame(&mut reader)?.0 != 0x4 {}
+    for stream_id in (1..).step_by(2).take(count as usize) {
+        stream.write_all(&frame(HEADERS, WHOLE, stream_id, BLOCK))?;
+        let mut body = None;
+        while body.is_none() {
+            let (kind, length) = read_frame(&mut reader)?;
+            body = (kind == DATA).then_some(length);
+        }
+        if body != Some(want) {
+            return Err(format!("{body:?} bytes").into());
+        }
+    }
+    Ok(())
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let [.., length] = payload.len().to_be_bytes();
+    let header = [0, 0, length, kind, flags];
+    [&header[..], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The kind of the next frame, and the length of its payload.
+fn read_frame(from: &mut impl Read) -> Result<(u8, usize), Failure> {
+    let mut header = [0; 9];
+    from.read_exact(&mut header)?;
+    let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
+    io::copy(&mut from.take(length.into()), &mut io::sink())?;
+    Ok((header[3], length as usize))
 }
 
 /// Sends a request and reads its answer; its status, and how long its body was.
