@@ -142,7 +142,8 @@ where
                 Box::pin(speak_http1(TokioIo::new(wire), reception, &server, drain, &pulse)).await;
             }
         } else {
-            let wire = http2::Wire::new(socket, prefix, express, Arc::clone(&pulse), meter);
+            let most = server.max_header_bytes;
+            let wire = http2::Wire::new(socket, prefix, express, most, Arc::clone(&pulse), meter);
             Box::pin(speak_http2(TokioIo::new(wire), reception, &server, drain, streams)).await;
         }
     });

@@ -1,7 +1,7 @@
 //! Which requests are so plain that they can be answered where they are read?
 //!
-//! Most hits are: a GET that came whole, without a body, ranges or a word about its connection. Its bytes are looked
-//! at in place, and the handler answers out of memory; the library never hears of it. Whatever is not just so, and whatever
+//! Most hits are: a GET that came whole, without a body, ranges or a word about its connection. It is looked at
+//! where it was read, and the handler answers out of memory; the library never hears of it. Whatever is not just so, and whatever
 //! is in doubt, the library reads as if nobody had looked before it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,7 +26,7 @@ pub(crate) struct Question<'a> {
     pub(crate) host: &'a [u8],
     pub(crate) target: &'a str,
     pub(crate) fields: &'a [Header<'a>],
-    /// Bytes of its head.
+    /// The size of its head, as `server.max_header_bytes` counts it.
     pub(crate) length: usize,
     pub(crate) received: Instant,
     /// The largest body that there is room for.
@@ -45,11 +45,6 @@ pub(crate) struct Express<H> {
 impl<H: Handler> Express<H> {
     pub(crate) fn new(door: Arc<Door<H>>, facts: Facts) -> Self {
         Self { door, facts, host: Vec::new(), authority: String::new() }
-    }
-
-    /// The most bytes that a head may have.
-    pub(crate) fn max_header_bytes(&self) -> usize {
-        self.door.settings.load().max_header_bytes
     }
 
     /// Answers, if the question is plain; the body where it is not behind the head in `answer`. `None`: it is not for us, and

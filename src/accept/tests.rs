@@ -87,6 +87,7 @@ async fn echo(request: Request<RequestBody>, client: Client) -> Response<Respons
 
 struct Edge {
     address: SocketAddr,
+    settings: Arc<ArcSwap<Server>>,
     telemetry: Arc<Telemetry>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -117,9 +118,10 @@ impl Edge {
         let address = socket.local_addr().expect("an address");
         let (telemetry, stop) = (Telemetry::silent(), CancellationToken::new());
         let handler = Scripted(Arc::new(move |request, client| Box::pin(script(request, client))));
-        let door = Door::new(handler, Arc::new(ArcSwap::from_pointee(settings)), Arc::clone(&telemetry), stop.clone());
+        let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let door = Door::new(handler, Arc::clone(&settings), Arc::clone(&telemetry), stop.clone());
         let task = tokio::spawn(listener::serve(socket, door, None));
-        Self { address, telemetry, stop, task }
+        Self { address, settings, telemetry, stop, task }
     }
 
     async fn connect(&self) -> Socket {

@@ -25,6 +25,9 @@ use crate::respond::written::Written;
 /// What may wait for the library before more is looked at.
 const MOST_PASSING: usize = 16 << 10;
 
+/// What each field counts besides its name and its value. RFC 9113 §6.5.2.
+const FIELD_OVERHEAD: usize = 32;
+
 /// A field block that has begun.
 #[derive(Debug)]
 struct Block {
@@ -37,6 +40,8 @@ struct Block {
 /// A client's frames, as far as they have come.
 pub(super) struct Inbound<H> {
     express: Express<H>,
+    /// The size from which on the library refuses a list of fields: as the connection began, whatever is set since.
+    max_header_bytes: usize,
     decoder: Decoder,
     fields: FieldList,
     pub(super) budget: Budget,
@@ -56,9 +61,10 @@ pub(super) struct Inbound<H> {
 
 impl<H: Handler> Inbound<H> {
     /// Before the first byte.
-    pub(super) fn new(express: Express<H>) -> Self {
+    pub(super) fn new(express: Express<H>, max_header_bytes: usize) -> Self {
         Self {
             express,
+            max_header_bytes,
             decoder: Decoder::new(),
             fields: FieldList::default(),
             budget: Budget::new(coarse_now()),
@@ -82,11 +88,6 @@ impl<H: Handler> Inbound<H> {
         self.is_short
     }
 
-    /// Whether what goes to the library next begins a frame.
-    pub(super) const fn is_between_frames(&self) -> bool {
-        self.left == 0
-    }
-
     /// Gives the library what is for it.
     pub(super) fn hand_over(&mut self, buffer: &mut ReadBuf<'_>) {
         let length = self.passing.len().min(buffer.remaining());
@@ -98,9 +99,18 @@ impl<H: Handler> Inbound<H> {
         }
     }
 
-    /// The library may send more on the connection.
-    pub(super) fn widen(&mut self, more: u32) {
-        write_window_update(0, more, &mut self.passing);
+    /// Whether the library needs more of the window, and can be told: what it reads next is the beginning of a frame.
+    pub(super) fn can_make_up(&self, outbound: &Outbound) -> bool {
+        self.left == 0 && outbound.window.is_library_short()
+    }
+
+    /// Gives the library more of the window, where it needs it and can be told.
+    pub(super) fn make_up(&mut self, outbound: &mut Outbound) {
+        if self.can_make_up(outbound)
+            && let Some(more) = outbound.window.give_library()
+        {
+            write_window_update(0, more, &mut self.passing);
+        }
     }
 
     /// Reads on, until the library has something to read, or `outbound` can take no more: how many of the bytes are done
@@ -109,6 +119,7 @@ impl<H: Handler> Inbound<H> {
         let (mut at, before) = (0, pulse.requests());
         self.is_short = false;
         while !self.is_stopped && self.passing.len() < MOST_PASSING && !outbound.is_full() {
+            self.make_up(outbound);
             let rest = &bytes[at..];
             if self.left > 0 {
                 let length = self.left.min(rest.len());
@@ -185,7 +196,7 @@ impl<H: Handler> Inbound<H> {
         for &[name_high, name_low, value @ ..] in settings {
             match u16::from_be_bytes([name_high, name_low]) {
                 HEADER_TABLE_SIZE => continue,
-                INITIAL_WINDOW_SIZE => outbound.window.set_stream(u32::from_be_bytes(value)),
+                INITIAL_WINDOW_SIZE => outbound.window.set_stream(u32::from_be_bytes(value), is_first),
                 _ => {}
             }
             changed.extend_from_slice(&[name_high, name_low]);
@@ -221,8 +232,8 @@ impl<H: Handler> Inbound<H> {
 
     fn continuation(&mut self, header: Header, payload: &[u8], outbound: &mut Outbound, pulse: &Pulse) {
         let Some(mut block) = self.block.take() else { return };
-        // What decodes to less is longer only by a frame that was full of what nobody counts.
-        if block.bytes.len() + payload.len() > self.express.max_header_bytes() + MOST_PAYLOAD {
+        // What is somewhat too large is looked at, and then refused by itself.
+        if block.bytes.len() + payload.len() > 2 * self.max_header_bytes.max(MOST_PAYLOAD) {
             return self.stop(Fault::TooMuch, outbound, pulse);
         }
         block.bytes.extend_from_slice(payload);
@@ -235,19 +246,18 @@ impl<H: Handler> Inbound<H> {
 
     /// A field block is whole: a request, or what comes after the body of one.
     fn request(&mut self, stream: u32, is_end: bool, block: &[u8], outbound: &mut Outbound, pulse: &Pulse) {
-        let most = self.express.max_header_bytes();
+        let most = self.max_header_bytes;
         let mut fields = std::mem::take(&mut self.fields);
         if self.decoder.decode(block, &mut fields, most).is_err() {
             self.stop(Fault::Compression, outbound, pulse);
         } else if self.is_answered(stream, outbound) {
             // Streams are opened in their order, once. RFC 9113 §5.1.1.
             self.stop(Fault::Protocol, outbound, pulse);
-        } else if is_end && stream > self.known && self.answer(stream, &fields, outbound) {
+        } else if is_end && stream > self.known && fields.size() < most && self.answer(stream, &fields, outbound) {
             pulse.answered_at_once();
         } else {
             self.known = self.known.max(stream);
-            let mut block = Vec::with_capacity(block.len());
-            fields.iter().for_each(|field| write_field(&mut block, field.name, field.value, field.is_sensitive));
+            let block = if fields.size() > most { too_large(&fields, most) } else { written(&fields) };
             write_block(stream, if is_end { END_STREAM } else { 0 }, &block, &mut self.passing);
         }
         fields.rest();
@@ -264,6 +274,28 @@ impl<H: Handler> Inbound<H> {
         }
         body.is_some()
     }
+}
+
+/// A field block of these fields.
+fn written(fields: &FieldList) -> Vec<u8> {
+    let mut block = Vec::with_capacity(fields.size());
+    fields.iter().for_each(|field| write_field(&mut block, field.name, field.value, field.is_sensitive));
+    block
+}
+
+/// A field block that the library finds too large, with what of these fields is not. All of them, written anew, may be longer than
+/// any block that it looks at.
+fn too_large(fields: &FieldList, most: usize) -> Vec<u8> {
+    let (mut block, mut left) = (Vec::with_capacity(most), most);
+    for field in fields.iter() {
+        let Some(rest) = left.checked_sub(field.name.len() + field.value.len() + FIELD_OVERHEAD) else {
+            write_field(&mut block, b"x", &vec![b'x'; left], false);
+            break;
+        };
+        left = rest;
+        write_field(&mut block, field.name, field.value, field.is_sensitive);
+    }
+    block
 }
 
 #[cfg(test)]
@@ -328,7 +360,8 @@ mod tests {
         let door = Arc::new(Door::new(AtOnce, settings, Arc::clone(&telemetry), CancellationToken::new()));
         let ends = Ends { peer: ([192, 0, 2, 1], 9).into(), local: ([192, 0, 2, 2], 80).into() };
         let express = Express::new(door, Facts { ends, scheme: Scheme::Http, certificate: None });
-        let (mut inbound, mut outbound, pulse) = (Inbound::new(express), Outbound::new(), Pulse::new(telemetry));
+        let (mut inbound, mut outbound, pulse) =
+            (Inbound::new(express, 65_536), Outbound::new(), Pulse::new(telemetry));
         let mut settings = Vec::new();
         Header { length: 0, kind: SETTINGS, flags: 0, stream: 0 }.write(&mut settings);
         outbound.gather(&settings);

@@ -48,12 +48,19 @@ pub(crate) struct Wire<I, H> {
 }
 
 impl<I, H: Handler> Wire<I, H> {
-    /// A socket whose first bytes, `prefix`, were already read.
-    pub(crate) fn new(inner: I, prefix: Bytes, express: Express<H>, pulse: Arc<Pulse>, meter: Meter) -> Self {
+    /// A socket whose first bytes, `prefix`, were already read. A head may be as large as the library takes it: `max_header_bytes`.
+    pub(crate) fn new(
+        inner: I,
+        prefix: Bytes,
+        express: Express<H>,
+        max_header_bytes: usize,
+        pulse: Arc<Pulse>,
+        meter: Meter,
+    ) -> Self {
         Self {
             inner,
             unread: prefix.into(),
-            inbound: Inbound::new(express),
+            inbound: Inbound::new(express, max_header_bytes),
             outbound: Outbound::new(),
             pulse,
             is_shut: false,
@@ -155,11 +162,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, H: Handler> AsyncRead for Wire<I, H> {
             return Poll::Ready(Err(error));
         }
         loop {
-            if this.inbound.is_between_frames()
-                && let Some(more) = this.outbound.window.give_library()
-            {
-                this.inbound.widen(more);
-            }
+            this.inbound.make_up(&mut this.outbound);
             this.inbound.hand_over(buffer);
             if buffer.filled().len() > before {
                 return Poll::Ready(Ok(()));
@@ -229,10 +232,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin, H: Handler> AsyncWrite for Wire<I, H> {
             }
         }
         this.outbound.set_turn(this.pulse.turn());
-        if this.outbound.window.is_library_short() {
-            // It is given more when it reads.
-            cx.waker().wake_by_ref();
-        }
         Poll::Ready(Ok(taken))
     }
 
@@ -241,6 +240,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin, H: Handler> AsyncWrite for Wire<I, H> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.inbound.can_make_up(&self.outbound) {
+            // The library is given more when it reads, and all that it waits for may be that.
+            cx.waker().wake_by_ref();
+        }
         ready!(self.poll_earlier(cx))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }

@@ -18,8 +18,8 @@ const LARGE_BYTES: usize = 4 << 10;
 /// What is kept at most, before the next answer or frame.
 const MOST_BYTES: usize = 32 << 10;
 
-/// The largest body that is sent from here; it is copied.
-const MOST_BODY: usize = 64 << 10;
+/// The largest body that is sent from here, copied: what every stream takes if nobody says otherwise.
+const MOST_BODY: usize = (64 << 10) - 1;
 
 /// The status line of an answer begins with so many bytes, then come three digits.
 const VERSION_BYTES: usize = "HTTP/1.1 ".len();
@@ -46,7 +46,7 @@ pub(super) struct Outbound {
     is_in_block: bool,
     /// The library has said something.
     has_begun: bool,
-    /// It has said which stream is the last.
+    /// It has said that there will be a last stream.
     is_ending: bool,
     /// The client's decoder knows that our blocks have no table.
     has_no_table: bool,
@@ -204,7 +204,8 @@ impl Outbound {
         let [last, error] = [HEADER_BYTES, HEADER_BYTES + 4].map(|at| at..at + 4);
         let named = u32::from_be_bytes(self.header[last.clone()].try_into().expect("four bytes")) & frame::MOST;
         self.header[last].copy_from_slice(&named.max(self.answered).to_be_bytes());
-        self.is_ending |= named != frame::MOST;
+        // From now on all are the library's: the last one is to be its own.
+        self.is_ending = true;
         if let Some(fault) = self.fault {
             self.header[error].copy_from_slice(&(fault as u32).to_be_bytes());
         }

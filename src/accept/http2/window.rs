@@ -1,7 +1,11 @@
 //! How much does the client take, and how much of that may the library send? (RFC 9113 §5.2)
 //!
 //! A connection has one window for all that is sent on it: the library's bodies and those of hits that it never hears
-//! of. The library is told of a part only, so that what it sends always fits; it is given more as it sends.
+//! of. The library is told of a part only, so that what it sends always fits; it is given more as it sends, and has to be
+//! read to for that.
+
+/// Less is not kept from the library.
+const LEAST_KEPT: i64 = 4 << 10;
 
 /// What the library is given at most.
 const MOST_FOR_LIBRARY: i64 = 1 << 20;
@@ -32,9 +36,11 @@ impl Window {
         self.client <= i64::from(super::frame::MOST)
     }
 
-    /// What the client takes on every new stream.
-    pub(super) fn set_stream(&mut self, bytes: u32) {
-        self.stream = bytes.into();
+    /// What the client takes on every new stream. Who takes more than before may not know of it before we have said that we do; so
+    /// that counts at the beginning only, where it is never used up.
+    pub(super) fn set_stream(&mut self, bytes: u32, is_first: bool) {
+        let bytes = bytes.into();
+        self.stream = if is_first { bytes } else { self.stream.min(bytes) };
     }
 
     /// What can be sent on a new stream without asking the library.
@@ -67,9 +73,10 @@ impl Window {
         Some(more)
     }
 
-    /// How much of the window the library should have: a quarter is kept for hits.
+    /// How much of the window the library should have: a quarter is kept for hits, unless it is too small for any.
     fn share(&self) -> i64 {
-        (self.client - self.client / 4).min(MOST_FOR_LIBRARY)
+        let kept = Some(self.client / 4).filter(|&quarter| quarter >= LEAST_KEPT).unwrap_or(0);
+        (self.client - kept).min(MOST_FOR_LIBRARY)
     }
 }
 
@@ -86,7 +93,7 @@ mod tests {
         assert_eq!((window.ours(), window.give_library()), (0, None), "it knows the default");
         assert!(window.widen(10_000_000));
         assert_eq!(window.ours(), 65_535, "no more than a stream takes");
-        window.set_stream(20_000_000);
+        window.set_stream(20_000_000, true);
         assert_eq!(window.give_library(), Some((1 << 20) - 65_535));
         assert_eq!(window.ours(), 10_065_535 - (1 << 20));
         window.spent(9_000_000);

@@ -175,7 +175,7 @@ async fn only_plain_requests_are_answered_at_once() {
         ("GET", "/at-once/3", &[("host", "shop.example")], false, "the host once more"),
         ("GET", "/at-once/3", &many, false, "more fields than anybody sends"),
         ("GET", "/at-once/.3", &[], false, "a dot at the beginning of a segment"),
-        ("GET", "/at-once/65536", &[], false, "a larger body than a stream takes at first"),
+        ("GET", "/at-once/65536", &[], false, "a larger body than a stream takes if nobody says otherwise"),
         ("GET", "/at-once/65535", &[], true, "one that just fits"),
         ("GET", "/at-once/0", &[], true, "nothing"),
         ("GET", "/other", &[], false, "what the handler does not have"),
@@ -267,6 +267,12 @@ async fn windows_are_kept_whoever_answers() {
     caller.send([update(0, 1 << 20), get(1, "/at-once/100", &[]), get(3, "/at-once/101", &[])].concat()).await;
     assert_eq!(caller.answer(1).await.field("at-once"), "shop.example/at-once/100 127.0.0.1");
     assert_eq!(caller.answer(3).await.field("at-once"), "", "one byte more than a stream takes");
+    // Before our word that we know it, the client need not know that it takes more.
+    caller.send([settings_frame(&[(INITIAL_WINDOW_SIZE, 1000)]), get(5, "/at-once/101", &[])].concat()).await;
+    assert_eq!(caller.answer(5).await.field("at-once"), "");
+    caller.send([settings_frame(&[(INITIAL_WINDOW_SIZE, 10)]), get(7, "/at-once/11", &[])].concat()).await;
+    caller.send(update(7, 1000)).await;
+    assert_eq!(caller.answer(7).await.field("at-once"), "");
     drop(caller);
     edge.stopped().await;
 
@@ -299,6 +305,51 @@ async fn windows_are_kept_whoever_answers() {
     caller.send(get(121, "/at-once/5000", &[])).await;
     let at_once = caller.answer(121).await;
     assert_eq!(at_once.field("at-once"), "shop.example/at-once/5000 127.0.0.1", "a share is kept for these");
+    drop(caller);
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn a_long_answer_goes_on_as_soon_as_the_client_takes_more() {
+    let edge = Edge::start(settings(), async |_, _| ok(vec![b'l'; 300_000]));
+    let mut caller = Caller::to(&edge, &[(INITIAL_WINDOW_SIZE, 1 << 30)]).await;
+    caller.send(get(1, "/long", &[])).await;
+    let mut got = 0;
+    while got < 300_000 {
+        assert!(caller.read().await.is_some(), "after {got} bytes");
+        let now = caller.streams.get(&1).map_or(0, |got| got.body.len());
+        // Not before it is nearly used up: all of a window is there to be used.
+        if now / 60_000 > got / 60_000 {
+            caller.send(update(0, 60_000)).await;
+        }
+        got = now;
+    }
+    drop(caller);
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused_and_none_loses_a_part() {
+    let edge = Edge::start(settings(), echo);
+    let mut caller = Caller::to(&edge, &[]).await;
+    caller.send(update(0, 1 << 20)).await;
+    for (stream, length) in [(1, 66_000), (3, 82_000), (5, 110_000)] {
+        let block = block("GET", "/at-once/1", &[("cookie", &"c".repeat(length)), ("x", "y")]);
+        let (first, rest) = block.split_at(16_384);
+        caller.send(frame(HEADERS, END_STREAM, stream, first)).await;
+        let pieces: Vec<&[u8]> = rest.chunks(16_384).collect();
+        for (at, piece) in pieces.iter().enumerate() {
+            let flags = if at + 1 == pieces.len() { END_HEADERS } else { 0 };
+            caller.send(frame(CONTINUATION, flags, stream, piece)).await;
+        }
+        assert_eq!(caller.answer(stream).await.field(":status"), "431", "{length}");
+    }
+    // The limit of a connection is the one that it began with.
+    edge.settings.store(Arc::new(Server { max_header_bytes: 1024, ..settings() }));
+    let long = "z".repeat(3000);
+    caller.send(get(7, "/at-once/1", &[("x-long", &long), ("authorization", "secret")])).await;
+    let got = String::from_utf8(caller.answer(7).await.body).expect("text");
+    assert!(got.contains(&long) && got.contains("authorization=\"secret\""), "{got}");
     drop(caller);
     edge.stopped().await;
 }
@@ -344,7 +395,7 @@ async fn streams_that_were_answered_at_once_are_closed() {
         (frame(CONTINUATION, END_HEADERS, 11, ""), PROTOCOL_ERROR, "the end of no block"),
         (frame(HEADERS, END_HEADERS | PADDED, 11, [9]), PROTOCOL_ERROR, "more padding than there is"),
         (
-            [frame(HEADERS, 0, 11, ""), frame(CONTINUATION, 0, 11, vec![0; 16_384]).repeat(6)].concat(),
+            [frame(HEADERS, 0, 11, ""), frame(CONTINUATION, 0, 11, vec![0; 16_384]).repeat(9)].concat(),
             CALM,
             "a block without end",
         ),
