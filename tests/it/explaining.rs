@@ -200,6 +200,10 @@ async fn a_verdict_is_what_then_happens() {
             let asks_whether = origin.last().headers.contains_key("if-none-match");
             assert_eq!(asks_whether, *result == "revalidate", "{context}: what the origin is asked");
         }
+        if told_words.0 == "stale-while-revalidate" {
+            // What is asked behind the client's back counts before the next row does.
+            eventually("the refresh", async || (origin.hits() > asked_before).then_some(())).await;
+        }
     }
 }
 
