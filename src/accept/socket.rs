@@ -22,7 +22,7 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin {
 
     /// Writes of these pieces what the client takes, without copying those that lie in files; how many bytes.
     fn poll_send(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match self.in_the_clear().zip(first_in_file(pieces)) {
+        match self.in_the_clear().and_then(|socket| Some((socket, first_in_file(pieces)?))) {
             Some((socket, InFile::Now(place, length))) => poll_send_file(socket, cx, &place, length),
             Some((socket, InFile::After(piece))) => poll_with(socket, cx, || {
                 // The rest follows at once: no packet for this alone.

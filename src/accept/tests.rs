@@ -93,7 +93,7 @@ struct Edge {
     task: JoinHandle<()>,
 }
 
-fn settings() -> Server {
+pub(super) fn settings() -> Server {
     Server {
         listen: Vec::new(),
         threads: 0,

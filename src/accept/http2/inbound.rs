@@ -25,9 +25,6 @@ use crate::respond::written::Written;
 /// What may wait for the library before more is looked at.
 const MOST_PASSING: usize = 16 << 10;
 
-/// What each field counts besides its name and its value. RFC 9113 §6.5.2.
-const FIELD_OVERHEAD: usize = 32;
-
 /// A field block that has begun.
 #[derive(Debug)]
 struct Block {
@@ -53,7 +50,7 @@ pub(super) struct Inbound<H> {
     /// The highest stream that the library knows.
     known: u32,
     has_settings: bool,
-    /// The frame that comes next has not come whole.
+    /// What there was has been looked at, but for a frame that has not come whole.
     is_short: bool,
     /// Nothing more is read, because of the client.
     is_stopped: bool,
@@ -288,7 +285,7 @@ fn written(fields: &FieldList) -> Vec<u8> {
 fn too_large(fields: &FieldList, most: usize) -> Vec<u8> {
     let (mut block, mut left) = (Vec::with_capacity(most), most);
     for field in fields.iter() {
-        let Some(rest) = left.checked_sub(field.name.len() + field.value.len() + FIELD_OVERHEAD) else {
+        let Some(rest) = left.checked_sub(field.size()) else {
             write_field(&mut block, b"x", &vec![b'x'; left], false);
             break;
         };
@@ -314,10 +311,10 @@ mod tests {
     use super::*;
     use crate::accept::Door;
     use crate::accept::connection::{Ends, Facts};
+    use crate::accept::tests::settings;
     use crate::body::request::RequestBody;
     use crate::body::response::ResponseBody;
     use crate::client::{Client, Plain, Scheme};
-    use crate::config::settings::Server;
     use crate::telemetry::Telemetry;
 
     /// Answers `/at-once` and nothing else.
@@ -338,25 +335,10 @@ mod tests {
         }
     }
 
-    fn server() -> Server {
-        Server {
-            listen: Vec::new(),
-            threads: 0,
-            max_connections: 10,
-            header_timeout: std::time::Duration::from_secs(10),
-            idle_timeout: std::time::Duration::from_secs(10),
-            drain_timeout: std::time::Duration::from_secs(10),
-            max_header_bytes: 65_536,
-            max_body: 1000,
-            trusted_proxies: Vec::new(),
-            expose_surrogate_headers: false,
-        }
-    }
-
     /// What the library and the client get of these bytes, when they come in pieces of this size.
     fn passed(bytes: &[u8], piece: usize) -> (Vec<u8>, Vec<u8>) {
         let telemetry = Telemetry::silent();
-        let settings = Arc::new(ArcSwap::from_pointee(server()));
+        let settings = Arc::new(ArcSwap::from_pointee(settings()));
         let door = Arc::new(Door::new(AtOnce, settings, Arc::clone(&telemetry), CancellationToken::new()));
         let ends = Ends { peer: ([192, 0, 2, 1], 9).into(), local: ([192, 0, 2, 2], 80).into() };
         let express = Express::new(door, Facts { ends, scheme: Scheme::Http, certificate: None });
@@ -375,7 +357,7 @@ mod tests {
                 let mut buffer = ReadBuf::new(&mut room);
                 inbound.hand_over(&mut buffer);
                 library.extend_from_slice(buffer.filled());
-                let (gathered, _) = outbound.gathered();
+                let gathered = outbound.gathered();
                 let length = gathered.len();
                 client.extend_from_slice(gathered);
                 outbound.written(length);

@@ -109,19 +109,16 @@ impl<I, H: Handler> Wire<I, H> {
 impl<I: AsyncWrite + Unpin, H: Handler> Wire<I, H> {
     /// Writes what was kept back in an earlier turn; what was in this one waits for the next, which it asks for.
     fn poll_earlier(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.outbound.gathered() {
-            ([], _) => Poll::Ready(Ok(())),
-            (_, turn) if turn == self.pulse.turn() => {
-                cx.waker().wake_by_ref();
-                Poll::Ready(Ok(()))
-            }
-            _ => self.poll_gathered(cx),
+        if !self.outbound.gathered().is_empty() && self.outbound.is_of_turn(self.pulse.turn()) {
+            cx.waker().wake_by_ref();
+            return Poll::Ready(Ok(()));
         }
+        self.poll_gathered(cx)
     }
 
     /// Writes all of it.
     fn poll_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.outbound.gathered().0.is_empty() {
+        if self.outbound.gathered().is_empty() {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_write_with(cx, &[]))?;
@@ -131,7 +128,7 @@ impl<I: AsyncWrite + Unpin, H: Handler> Wire<I, H> {
     /// Writes what is kept, and then of `piece` what the client takes at once; how many bytes of that.
     fn poll_write_with(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
         loop {
-            let (kept, _) = self.outbound.gathered();
+            let kept = self.outbound.gathered();
             let length = kept.len();
             if length == 0 && piece.is_empty() {
                 return Poll::Ready(Ok(0));

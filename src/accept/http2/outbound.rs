@@ -91,12 +91,17 @@ impl Outbound {
 
     /// Whether no more may be kept.
     pub(super) fn is_full(&self) -> bool {
-        self.gathered.len() - self.written >= MOST_BYTES
+        self.gathered().len() >= MOST_BYTES
     }
 
-    /// What is to be written, since which turn.
-    pub(super) fn gathered(&self) -> (&[u8], u32) {
-        (&self.gathered[self.written..], self.turn)
+    /// What is to be written.
+    pub(super) fn gathered(&self) -> &[u8] {
+        &self.gathered[self.written..]
+    }
+
+    /// Whether something of it came in this turn.
+    pub(super) const fn is_of_turn(&self, turn: u32) -> bool {
+        self.turn == turn
     }
 
     /// Something was gathered in this turn.
@@ -122,7 +127,7 @@ impl Outbound {
         if !std::mem::replace(&mut self.has_no_table, true) {
             self.gathered.push(NO_TABLE);
         }
-        let behind = write_block(written, &mut self.gathered).unwrap_or_default();
+        let behind = write_head(written, &mut self.gathered).unwrap_or_default();
         let body = if behind.is_empty() { body } else { behind };
         self.end_block(start, stream, if body.is_empty() { END_STREAM } else { 0 });
         let mut pieces = body.chunks(frame::MOST_PAYLOAD).peekable();
@@ -213,7 +218,7 @@ impl Outbound {
 }
 
 /// Writes the field block of an answer that is written as HTTP/1.1 has it; what is behind its head.
-fn write_block<'a>(written: &'a [u8], block: &mut Vec<u8>) -> Option<&'a [u8]> {
+fn write_head<'a>(written: &'a [u8], block: &mut Vec<u8>) -> Option<&'a [u8]> {
     let status = StatusCode::from_bytes(written.get(VERSION_BYTES..VERSION_BYTES + 3)?).ok()?;
     hpack::write_status(block, status);
     let mut rest = &written[memchr::memchr(b'\n', written)? + 1..];

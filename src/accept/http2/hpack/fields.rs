@@ -35,6 +35,13 @@ pub(crate) struct Field<'a> {
     pub(crate) is_sensitive: bool,
 }
 
+impl Field<'_> {
+    /// Name, value, and 32 bytes. RFC 9113 §6.5.2.
+    pub(crate) fn size(self) -> usize {
+        self.name.len() + self.value.len() + OVERHEAD
+    }
+}
+
 impl FieldList {
     /// Each field, in their order.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> {
@@ -46,7 +53,7 @@ impl FieldList {
         })
     }
 
-    /// Names, values, and 32 bytes for each field. RFC 9113 §6.5.2.
+    /// The sizes of its fields together.
     pub(crate) fn size(&self) -> usize {
         self.size
     }
