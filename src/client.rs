@@ -57,7 +57,7 @@ pub struct Client {
 }
 
 /// A request that is nothing but a question for what is stored, or whether it is still what the client has: a GET without a
-/// body, without ranges, and without a word about its connection. Views into the bytes that it came in.
+/// body and without ranges. Views into the bytes that it came in.
 #[derive(Debug, Clone, Copy)]
 pub struct Plain<'a> {
     /// The client's address.
@@ -75,6 +75,8 @@ pub struct Plain<'a> {
     pub received: Instant,
     /// The largest body, in bytes, that there is room for at once.
     pub room: usize,
+    /// The connection ends with the answer (HTTP/1.1), which says so.
+    pub is_last: bool,
 }
 
 impl Plain<'_> {

@@ -1,6 +1,6 @@
 //! Which requests are so plain that they can be answered where they are read?
 //!
-//! Most hits are: a GET that came whole, without a body, ranges or a word about its connection. It is looked at
+//! Most hits are: a GET that came whole, without a body or ranges, on a connection that stays or ends with it. It is looked at
 //! where it was read, and the handler answers out of memory; the library never hears of it. Whatever is not just so, and whatever
 //! is in doubt, the library reads as if nobody had looked before it.
 
@@ -31,6 +31,8 @@ pub(crate) struct Question<'a> {
     pub(crate) received: Instant,
     /// The largest body that there is room for.
     pub(crate) room: usize,
+    /// It wants its connection to end with the answer.
+    pub(crate) is_last: bool,
 }
 
 /// What one connection's plain requests have in common.
@@ -50,7 +52,7 @@ impl<H: Handler> Express<H> {
     /// Answers, if the question is plain; the body where it is not behind the head in `answer`. `None`: it is not for us, and
     /// `answer` is empty.
     pub(crate) fn answer(&mut self, question: &Question<'_>, answer: &mut Written) -> Option<Bytes> {
-        let &Question { host, target, fields, length, received, room } = question;
+        let &Question { host, target, fields, length, received, room, is_last } = question;
         let server = self.door.settings.load();
         let address = self.facts.ends.peer.ip().to_canonical();
         let is_believed = server.trusted_proxies.iter().any(|network| network.contains(&address));
@@ -62,7 +64,7 @@ impl<H: Handler> Express<H> {
             return None;
         }
         let (scheme, authority) = (self.facts.scheme, self.authority.as_str());
-        let plain = Plain { address, scheme, authority, target, fields, received, room };
+        let plain = Plain { address, scheme, authority, target, fields, received, room, is_last };
         let answered = catch_unwind(AssertUnwindSafe(|| self.door.handler.at_once(&plain, answer)));
         let answered = answered.unwrap_or_else(|_| {
             self.door.telemetry.metrics().panics.inc();
@@ -85,6 +87,11 @@ impl<H: Handler> Express<H> {
     }
 }
 
+/// Whether a field asks for the connection's end. RFC 9112 §9.6.
+pub(crate) fn is_close(field: &Header<'_>) -> bool {
+    field.name.eq_ignore_ascii_case("connection") && field.value.eq_ignore_ascii_case(b"close")
+}
+
 /// Whether a field says more of a request than that it is a plain question.
 fn speaks_of_more(field: &Header<'_>) -> bool {
     let is = |name: &str| field.name.eq_ignore_ascii_case(name);
@@ -94,7 +101,7 @@ fn speaks_of_more(field: &Header<'_>) -> bool {
         6 => is("expect"),
         7 => is("upgrade") || is("trailer"),
         8 => is("if-match") || is("if-range"),
-        10 => is("connection") && !field.value.eq_ignore_ascii_case(b"keep-alive"),
+        10 => is("connection") && !field.value.eq_ignore_ascii_case(b"keep-alive") && !is_close(field),
         13 => is("authorization"),
         14 => is("content-length"),
         17 => is("transfer-encoding"),

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use super::cache_status;
 use super::head::VIA_LARDER;
 use crate::cache::entry::Entry;
+use crate::client::Plain;
 use crate::policy::conditional;
 use crate::policy::outcome::Outcome;
 use crate::policy::time::Timestamp;
@@ -18,10 +19,16 @@ pub type Written = SmallVec<[u8; 4096]>;
 const SMALL_BODY: usize = 2048;
 
 /// Writes a whole stored response down as HTTP/1.1 has it, with the same fields as [`super::stored::respond`] and the library
-/// would; the body where it is not behind the head. `None`: it is not that simple, or the body has more bytes than there is
-/// `room` for.
-pub fn whole(entry: &Entry, outcome: &Outcome, now: Timestamp, room: usize, answer: &mut Written) -> Option<Bytes> {
-    let body = entry.body.as_single().filter(|body| body.len() <= room && entry.part.is_none())?;
+/// would; the body where it is not behind the head. `None`: it is not that simple, or the body has more bytes than there is room
+/// for.
+pub fn whole(
+    entry: &Entry,
+    outcome: &Outcome,
+    now: Timestamp,
+    request: &Plain<'_>,
+    answer: &mut Written,
+) -> Option<Bytes> {
+    let body = entry.body.as_single().filter(|body| body.len() <= request.room && entry.part.is_none())?;
     let status = entry.head.status;
     // No body may follow these, whatever is stored; and what has no name the library completes.
     let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -30,7 +37,7 @@ pub fn whole(entry: &Entry, outcome: &Outcome, now: Timestamp, room: usize, answ
         answer.extend_from_slice(part.as_bytes());
     }
     answer.extend_from_slice(entry.head.headers.as_bytes());
-    finish(entry, outcome, now, answer);
+    finish(entry, outcome, now, request, answer);
     if body.len() > SMALL_BODY {
         return Some(body.clone());
     }
@@ -39,23 +46,29 @@ pub fn whole(entry: &Entry, outcome: &Outcome, now: Timestamp, room: usize, answ
 }
 
 /// The same of "not modified", which has no body. `None`: the library has to complete it.
-pub fn not_modified(entry: &Entry, outcome: &Outcome, now: Timestamp, answer: &mut Written) -> Option<()> {
+pub fn not_modified(
+    entry: &Entry,
+    outcome: &Outcome,
+    now: Timestamp,
+    request: &Plain<'_>,
+    answer: &mut Written,
+) -> Option<()> {
     entry.is_ready().then_some(())?;
     answer.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n");
     for line in conditional::not_modified_lines(&entry.head.headers) {
         answer.extend_from_slice(line.whole);
     }
-    finish(entry, outcome, now, answer);
+    finish(entry, outcome, now, request, answer);
     Some(())
 }
 
 /// What differs from answer to answer, and the empty line.
-fn finish(entry: &Entry, outcome: &Outcome, now: Timestamp, answer: &mut Written) {
+fn finish(entry: &Entry, outcome: &Outcome, now: Timestamp, request: &Plain<'_>, answer: &mut Written) {
     answer.extend_from_slice(b"age: ");
     answer.extend_from_slice(itoa::Buffer::new().format(entry.head.freshness.age(now).as_secs()).as_bytes());
     answer.extend_from_slice(b"\r\nvia: ");
     answer.extend_from_slice(VIA_LARDER.as_bytes());
     answer.extend_from_slice(b"\r\ncache-status: ");
     cache_status::write(outcome, answer);
-    answer.extend_from_slice(b"\r\n\r\n");
+    answer.extend_from_slice(if request.is_last { b"\r\nconnection: close\r\n\r\n" } else { b"\r\n\r\n" });
 }

@@ -45,11 +45,11 @@ impl Serve {
         let Usable { entry, outcome, .. } = fresh(shared, &variants, &asked)?;
         let (status, length, body) = match stored::condition(&entry.head, &asked) {
             Condition::Proceed => {
-                let body = written::whole(&entry, &outcome, now, request.room, answer)?;
+                let body = written::whole(&entry, &outcome, now, request, answer)?;
                 (entry.head.status, entry.body.len(), body)
             }
             Condition::NotModified => {
-                written::not_modified(&entry, &outcome, now, answer)?;
+                written::not_modified(&entry, &outcome, now, request, answer)?;
                 (StatusCode::NOT_MODIFIED, 0, Bytes::new())
             }
         };

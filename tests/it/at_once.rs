@@ -84,7 +84,16 @@ async fn it_has_the_same_head_and_body_as_one_that_goes_the_long_way() {
             "{condition}: {at_once:?}"
         );
     }
-    let hits = 2 * (targets.len() + conditions.len());
+    for (target, condition) in [("/small", ""), ("/large", ""), ("/small", "If-None-Match: \"1\"\r\n")] {
+        let mut last = [Line::to(edge.address()).await, Line::to(edge.address()).await];
+        let fields = format!("{condition}Connection: close\r\n");
+        let at_once = ask(&mut last[0], target, &fields).await;
+        let other = ask(&mut last[1], target, &format!("{fields}TE: trailers\r\n")).await;
+        assert_eq!(at_once, other, "{target} {condition}");
+        assert!(at_once.0.iter().any(|line| line == "connection: close"), "{at_once:?}");
+        assert!(last[0].head().await.is_none(), "{target}: and it ends");
+    }
+    let hits = 2 * (targets.len() + conditions.len() + 3);
     assert_eq!(origin.hits(), targets.len());
     let lines = || edge.log().matches("\"cache\":\"hit\"").count();
     for _ in 0..100 {

@@ -63,6 +63,9 @@ impl<I: Socket, H: Handler> Wire<I, H> {
         loop {
             // A client that does not take its answers is not listened to.
             ready!(self.poll_unsent(cx))?;
+            if self.is_over {
+                return Poll::Ready(Ok(Left::Nothing));
+            }
             if answered >= AT_ONCE {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

@@ -12,7 +12,7 @@ use tokio::io::ReadBuf;
 
 use super::Wire;
 use crate::accept::Handler;
-use crate::accept::express::{Express, MAX_FIELDS, Question};
+use crate::accept::express::{Express, MAX_FIELDS, Question, is_close};
 use crate::accept::socket::Socket;
 use crate::respond::written::Written;
 
@@ -88,14 +88,22 @@ impl<I: Socket, H: Handler> Wire<I, H> {
         let (mut at, mut count) = (before, 0);
         while at < buffer.filled().len() && self.unsent[0].is_empty() && self.unsent[1].is_empty() && self.is_idle() {
             let mut answer = Written::new();
-            let Some((length, body)) = answer_first(&mut self.express, &buffer.filled()[at..], &mut answer) else {
-                break;
-            };
+            let Some(given) = answer_first(&mut self.express, &buffer.filled()[at..], &mut answer) else { break };
             self.unheard = self.unheard.wrapping_add(1);
             self.pulse.answered_at_once();
-            at += length;
+            at += given.length;
             count += 1;
-            self.write_at_once(cx, &answer, &body)?;
+            self.write_at_once(cx, &answer, &given.body)?;
+            if given.is_last {
+                self.is_over = true;
+                if at < buffer.filled().len() || !self.prefix.is_empty() {
+                    // What the client sends behind its last request is not answered, and not in the way of that answer.
+                    self.pulse.expect_surplus();
+                    self.prefix = Bytes::new();
+                    buffer.set_filled(at);
+                }
+                break;
+            }
         }
         let end = buffer.filled().len();
         buffer.filled_mut().copy_within(at..end, before);
@@ -104,9 +112,18 @@ impl<I: Socket, H: Handler> Wire<I, H> {
     }
 }
 
-/// Answers the request that `bytes` begin with: how many of them it had, and the body where it is not behind the head in
-/// `answer`. `None`: it is not for us, and `answer` is empty.
-fn answer_first<H: Handler>(express: &mut Express<H>, bytes: &[u8], answer: &mut Written) -> Option<(usize, Bytes)> {
+/// A request that was answered at once.
+struct Given {
+    /// Its bytes.
+    length: usize,
+    /// The answer's body, where it is not behind the head.
+    body: Bytes,
+    /// No other one is to follow.
+    is_last: bool,
+}
+
+/// Answers the request that `bytes` begin with. `None`: it is not for us, and `answer` is empty.
+fn answer_first<H: Handler>(express: &mut Express<H>, bytes: &[u8], answer: &mut Written) -> Option<Given> {
     // Before anything else is asked: what is no GET, and what has no end, costs nothing here.
     if !bytes.starts_with(b"GET /") {
         return None;
@@ -121,8 +138,10 @@ fn answer_first<H: Handler>(express: &mut Express<H>, bytes: &[u8], answer: &mut
     if request.version != Some(1) || !has_whole_lines(&bytes[..length]) {
         return None;
     }
-    let question = Question { host: host.value, target: request.path?, fields, length, received, room: MOST_BODY };
-    Some((length, express.answer(&question, answer)?))
+    let (host, target, is_last) = (host.value, request.path?, fields.iter().any(is_close));
+    let question = Question { host, target, fields, length, received, room: MOST_BODY, is_last };
+    let body = express.answer(&question, answer)?;
+    Some(Given { length, body, is_last })
 }
 
 /// Whether each line ends with CR LF, as ours have to.

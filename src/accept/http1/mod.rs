@@ -59,6 +59,8 @@ pub(crate) struct Wire<I: AsFd, H> {
     unsent: [Bytes; 2],
     /// What was written of such answers is not known to be on its way.
     is_unflushed: bool,
+    /// The last request of the connection was answered at once.
+    is_over: bool,
     /// Everything is written, and the client will know it for the end.
     is_shut: bool,
     /// Why nothing that comes in is read any more: it could be read in two ways.
@@ -82,6 +84,7 @@ impl<I: AsFd, H> Wire<I, H> {
             replaced: None,
             unsent: [Bytes::new(), Bytes::new()],
             is_unflushed: false,
+            is_over: false,
             is_shut: false,
             stopped: None,
             meter,
@@ -219,6 +222,10 @@ impl<I: Socket, H: Handler> AsyncRead for Wire<I, H> {
         loop {
             // A client that does not take its answers is not listened to.
             ready!(this.poll_unsent(cx))?;
+            if this.is_over {
+                // As if the client had ended it: the library has nothing more to say.
+                return Poll::Ready(Ok(()));
+            }
             if answered >= AT_ONCE {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

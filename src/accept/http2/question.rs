@@ -56,7 +56,8 @@ pub(super) fn ask<A>(fields: &FieldList, room: usize, answer: impl FnOnce(&Quest
         return None;
     };
     let target = str::from_utf8(path).ok()?;
-    answer(&Question { host, target, fields: &headers[..count], length: fields.size(), received, room })
+    let (length, fields) = (fields.size(), &headers[..count]);
+    answer(&Question { host, target, fields, length, received, room, is_last: false })
 }
 
 /// The field as HTTP/1.1 would have it, where it is well-formed and not about anything but the request (RFC 9113 §8.2).

@@ -8,7 +8,7 @@ fn get(length: usize, fields: &str) -> String {
     format!("GET /at-once/{length} HTTP/1.1\r\n{HOST}{fields}\r\n")
 }
 
-/// The last request of a connection. What it says of that sends it the long way.
+/// The last request of a connection, which goes the long way: the handler does not have it at hand.
 fn last() -> String {
     format!("GET /last HTTP/1.1\r\n{HOST}Connection: close\r\n\r\n")
 }
@@ -91,6 +91,28 @@ async fn answers_come_in_the_order_of_their_requests() {
     let places: Vec<_> = marks.iter().map(|mark| answer.find(mark)).collect();
     assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {answer}");
     assert!(answer.contains("2 bytes"), "{answer}");
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn the_last_request_ends_the_connection() {
+    let edge = Edge::start(settings(), echo);
+    let other = format!("GET /other HTTP/1.1\r\n{HOST}\r\n");
+    for close in ["Connection: close\r\n", "connection: Close\r\n", "Connection: keep-alive\r\nConnection: close\r\n"] {
+        for (before, end) in [("", ""), (&get(1, ""), "\r\n\r\nx"), (&other, " 0 bytes")] {
+            for after in [String::new(), get(3, ""), other.repeat(1000)] {
+                let mut socket = edge.connect().await;
+                socket.send(before).await;
+                socket.until(end).await;
+                socket.send(get(60_000, close) + &after).await;
+                let answer = socket.rest().await;
+                assert_eq!(answer.matches("HTTP/1.1 200 OK\r\n").count(), 1, "{close}, after {before}");
+                assert!(answer.ends_with(&"x".repeat(60_000)), "{close}, after {before}");
+            }
+        }
+    }
+    let answer = edge.talk(&get(3, "Connection: close, x\r\n")).await;
+    assert!(!answer.contains("at-once: "), "options beside it: {answer}");
     edge.stopped().await;
 }
 
