@@ -82,12 +82,13 @@ pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>, secured: Op
         let ends = Ends { peer, local };
         let (door, drain, streams) = (Arc::clone(&door), Arc::clone(&drain), streams.clone());
         let secured = secured.clone();
-        connections.spawn(async move {
+        // In a box: on its way to where it runs, and out of there again, a task is copied six times.
+        connections.spawn(Box::pin(async move {
             match secured {
                 Some(secured) => connection::run_secure(stream, ends, place, &secured, (&door, &drain, streams)).await,
                 None => connection::run(stream, ends, place, (&door, &drain, streams)).await,
             }
-        });
+        }));
     }
     // New connections are refused from here on, not left waiting.
     drop(listener);

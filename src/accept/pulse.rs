@@ -170,11 +170,16 @@ impl Pulse {
         self.has_surplus.store(true, Relaxed);
     }
 
+    /// Whether the client may still be sending when we end the connection.
+    pub(crate) fn has_surplus(&self) -> bool {
+        self.has_surplus.load(Relaxed)
+    }
+
     /// We end the connection. Whether the client may still be sending, and must be read out.
     pub(crate) fn close(&self) -> bool {
         self.is_closing.store(true, Relaxed);
         self.is_blocked.store(false, Relaxed);
-        self.has_surplus.load(Relaxed)
+        self.has_surplus()
     }
 
     /// The body that is being sent ends where the connection does; whether all of it has been handed over.

@@ -73,6 +73,8 @@ struct Mapped(Mmap);
 impl Mapped {
     fn of(pieces: &[&[u8]], length: usize) -> io::Result<Self> {
         let mut file = File::from(memfd_create("body", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+        // The kernel takes large pages, where it may, for what is within the file.
+        file.set_len(length as u64)?;
         for piece in pieces {
             file.write_all(piece)?;
         }

@@ -112,7 +112,7 @@ impl Try<'_> {
         let response = self.send(&mut connection).await?;
         let first_byte = begun.elapsed();
         let (mut head, incoming) = response.into_parts();
-        let keep = answer::accept(&mut head, &self.order.template.method, self.order.upgrade)
+        let keep = answer::accept(&mut head, self.order.template.method(), self.order.upgrade)
             .map_err(|source| (OriginError::Malformed { peer: self.peer(), source }, Reached::Answer))?;
         let mut answer = Answer {
             status: head.status,

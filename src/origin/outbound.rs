@@ -1,8 +1,5 @@
 //! What goes out to an origin: the request's head, newly written from what we know of it.
 
-use std::fmt::Write as _;
-use std::net::IpAddr;
-
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, Entry, FORWARDED, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
@@ -10,6 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
 use super::Outbound;
 use super::upload::UploadReader;
+use crate::body::request::RequestBody;
 use crate::client::Client;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -23,110 +21,111 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// What we call ourselves in `Via`. RFC 9110 §7.6.3.
 const VIA_US: &str = "1.1 larder";
 
+/// Fields that we add at most.
+const OURS: usize = 12;
+
 /// What we understand of `Surrogate-Control`, so that origins may send it. Edge Architecture Specification 1.0 §2.1.
 const CAPABILITY: (HeaderName, &str) = (HeaderName::from_static("surrogate-capability"), "larder=\"Surrogate/1.0\"");
 
-/// A request's head as it goes out, once for each try.
+/// A request's head as it goes out, written for each try: most need one.
 #[derive(Debug)]
 pub(super) struct Template {
-    pub(super) method: Method,
+    /// What is to be sent, without its body.
+    request: Outbound,
     uri: Uri,
-    headers: HeaderMap,
+    /// How long the body is, where that is to be said.
+    framing: Option<(HeaderName, HeaderValue)>,
     preserve_host: bool,
 }
 
 impl Template {
-    /// The head for `request`; with `preserve_host` the origin is told the client's `Host`.
-    pub(super) fn of(request: &mut Outbound, preserve_host: bool) -> Self {
-        let given = std::mem::take(&mut request.headers);
-        let mut headers = HeaderMap::with_capacity(given.len() + 8);
-        // The first field, as RFC 9110 §7.2 advises; each try writes the origin's own here unless the client's stays.
-        let host = HeaderValue::try_from(&*request.client.authority);
-        headers.insert(HOST, host.unwrap_or_else(|_| HeaderValue::from_static("")));
-        let wants_trailers = accepts_trailers(&given);
-        let had_length = given.contains_key(CONTENT_LENGTH);
-        copy_end_to_end(given, &mut headers, request.upgrade);
-        if wants_trailers {
-            add_te(&mut headers);
-        }
-        frame(&mut headers, request, had_length);
-        introduce(&mut headers, &request.client);
-        Self { method: request.method.clone(), uri: Uri::from(request.target.clone()), headers, preserve_host }
+    /// The head for `request`, whose body is `body`; with `preserve_host` the origin is told the client's `Host`.
+    pub(super) fn of(request: Outbound, body: &RequestBody, preserve_host: bool) -> Self {
+        let framing = framing(&request, body);
+        let uri = Uri::from(request.target.clone());
+        Self { request, uri, framing, preserve_host }
     }
 
     /// The request for one try at an origin that is known as `authority`.
     pub(super) fn request(&self, authority: &HeaderValue, body: UploadReader) -> Request<UploadReader> {
+        let Outbound { method, headers: given, client, upgrade, .. } = &self.request;
         let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
+        *request.method_mut() = method.clone();
         *request.uri_mut() = self.uri.clone();
-        *request.headers_mut() = self.headers.clone();
-        if !self.preserve_host {
-            request.headers_mut().insert(HOST, authority.clone());
+        let headers = request.headers_mut();
+        headers.reserve(given.len() + OURS);
+        // The first field, as RFC 9110 §7.2 advises.
+        let of_client = || HeaderValue::try_from(&*client.authority).unwrap_or_else(|_| HeaderValue::from_static(""));
+        headers.insert(HOST, if self.preserve_host { of_client() } else { authority.clone() });
+        copy_end_to_end(given, headers, *upgrade);
+        if accepts_trailers(given) {
+            add_te(headers);
         }
+        if let Some((name, value)) = &self.framing {
+            headers.insert(name.clone(), value.clone());
+        }
+        introduce(headers, client);
         request
+    }
+
+    /// What the origin is asked to do.
+    pub(super) fn method(&self) -> &Method {
+        &self.request.method
     }
 
     /// Whether the request may be sent again though the origin may have seen it. RFC 9110 §9.2.2.
     pub(super) fn is_idempotent(&self) -> bool {
-        self.method.is_idempotent()
+        self.method().is_idempotent()
     }
 }
 
-/// Moves the fields that are not about this hop or this framing, in their order.
-fn copy_end_to_end(given: HeaderMap, headers: &mut HeaderMap, upgrade: bool) {
-    let mut last = HOST;
+/// Copies the fields that are not about this hop or this framing, in their order.
+fn copy_end_to_end(given: &HeaderMap, headers: &mut HeaderMap, upgrade: bool) {
     for (name, value) in given {
-        if let Some(name) = name {
-            last = name;
-        }
         // `Expect` is between the client and us: its 100 goes out as soon as we read the body.
-        let is_ours = last == HOST
-            || last == EXPECT
-            || last == CONTENT_LENGTH
-            || last == TRANSFER_ENCODING
-            || last == TE
-            || last == KEEP_ALIVE
-            || last == PROXY_CONNECTION
-            || (!upgrade && (last == CONNECTION || last == UPGRADE));
+        let is_ours = *name == HOST
+            || *name == EXPECT
+            || *name == CONTENT_LENGTH
+            || *name == TRANSFER_ENCODING
+            || *name == TE
+            || *name == KEEP_ALIVE
+            || *name == PROXY_CONNECTION
+            || (!upgrade && (*name == CONNECTION || *name == UPGRADE));
         if !is_ours {
-            headers.append(last.clone(), value);
+            headers.append(name.clone(), value.clone());
         }
     }
 }
 
-/// Says how long the body is, newly: what the client said is not repeated, what we know of it is.
-fn frame(headers: &mut HeaderMap, request: &Outbound, had_length: bool) {
+/// How long the body is, newly: what the client said is not repeated, what we know of it is.
+fn framing(request: &Outbound, body: &RequestBody) -> Option<(HeaderName, HeaderValue)> {
     use http_body::Body as _;
-    if request.body.is_empty() {
+    if body.is_empty() {
         // RFC 9110 §8.6: a method that usually has a body says that there is none.
         let expects_body = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
-        if expects_body || had_length {
-            headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-    } else if let Some(length) = request.body.size_hint().exact() {
-        headers.insert(CONTENT_LENGTH, length.into());
+        let is_to_be_said = expects_body || request.headers.contains_key(CONTENT_LENGTH);
+        is_to_be_said.then(|| (CONTENT_LENGTH, HeaderValue::from_static("0")))
+    } else if let Some(length) = body.size_hint().exact() {
+        Some((CONTENT_LENGTH, length.into()))
     } else {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        Some((TRANSFER_ENCODING, HeaderValue::from_static("chunked")))
     }
 }
 
 /// Says who asks: `Via`, `X-Forwarded-*`, `Forwarded`, `X-Request-Id`, the client's certificate. What is there comes from a trusted proxy.
 fn introduce(headers: &mut HeaderMap, client: &Client) {
-    extend(headers, VIA, VIA_US);
-    extend(headers, CAPABILITY.0, CAPABILITY.1);
+    extend(headers, VIA, HeaderValue::from_static(VIA_US));
+    extend(headers, CAPABILITY.0, HeaderValue::from_static(CAPABILITY.1));
     let peer = client.peer.ip().to_canonical();
-    let mut text = String::with_capacity(96);
-    let _ = write!(text, "{peer}");
-    extend(headers, FORWARDED_FOR, &text);
+    let address = peer.to_string();
+    extend_with(headers, FORWARDED_FOR, &address);
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(client.scheme.as_str()));
     if let (Entry::Vacant(entry), Ok(authority)) =
         (headers.entry(FORWARDED_HOST), HeaderValue::try_from(&*client.authority))
     {
         entry.insert(authority);
     }
-    text.clear();
-    write_forwarded(&mut text, peer, client);
-    extend(headers, FORWARDED, &text);
+    extend_with(headers, FORWARDED, &forwarded(peer.is_ipv6(), &address, client));
     headers.insert(REQUEST_ID, client.request_id.to_value());
     if let Some(certificate) = &client.certificate {
         headers.insert(CLIENT_CERT, certificate.clone());
@@ -134,25 +133,31 @@ fn introduce(headers: &mut HeaderMap, client: &Client) {
 }
 
 /// One element of `Forwarded`. RFC 7239 §4; IPv6 addresses and ports make a value that must be quoted (§6).
-fn write_forwarded(text: &mut String, peer: IpAddr, client: &Client) {
-    let _ = match peer {
-        IpAddr::V4(peer) => write!(text, "for={peer}"),
-        IpAddr::V6(peer) => write!(text, "for=\"[{peer}]\""),
-    };
+fn forwarded(is_ipv6: bool, address: &str, client: &Client) -> String {
+    let (open, close) = if is_ipv6 { ("\"[", "]\"") } else { ("", "") };
     let quote = if client.authority.contains([':', '[']) { "\"" } else { "" };
-    let _ = write!(text, ";host={quote}{}{quote};proto={}", client.authority, client.scheme.as_str());
+    let scheme = client.scheme.as_str();
+    ["for=", open, address, close, ";host=", quote, &*client.authority, quote, ";proto=", scheme].concat()
+}
+
+fn extend_with(headers: &mut HeaderMap, name: HeaderName, member: &str) {
+    if let Ok(member) = HeaderValue::try_from(member) {
+        extend(headers, name, member);
+    }
 }
 
 /// Adds a member to a list field; several lines become one, because many readers look at the first only.
-fn extend(headers: &mut HeaderMap, name: HeaderName, member: &str) {
-    let mut list = Vec::new();
-    for line in headers.get_all(&name) {
-        list.extend_from_slice(line.as_bytes());
-        list.extend_from_slice(b", ");
-    }
-    list.extend_from_slice(member.as_bytes());
-    if let Ok(value) = HeaderValue::try_from(list) {
-        headers.insert(name, value);
+fn extend(headers: &mut HeaderMap, name: HeaderName, member: HeaderValue) {
+    match headers.entry(name) {
+        Entry::Vacant(entry) => {
+            entry.insert(member);
+        }
+        Entry::Occupied(mut entry) => {
+            let lines: Vec<&[u8]> = entry.iter().chain([&member]).map(HeaderValue::as_bytes).collect();
+            if let Ok(list) = HeaderValue::try_from(lines.join(&b", "[..])) {
+                entry.insert(list);
+            }
+        }
     }
 }
 
@@ -165,7 +170,7 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
 /// `TE` is about one hop, and has to be named as such.
 fn add_te(headers: &mut HeaderMap) {
     headers.insert(TE, HeaderValue::from_static("trailers"));
-    extend(headers, CONNECTION, "te");
+    extend(headers, CONNECTION, HeaderValue::from_static("te"));
 }
 
 #[cfg(test)]
@@ -175,7 +180,6 @@ mod tests {
     use http::uri::PathAndQuery;
 
     use super::*;
-    use crate::body::request::RequestBody;
     use crate::client::{RequestId, Scheme};
 
     /// Method, fields, whether to upgrade, a field and what becomes of it, why.
@@ -203,8 +207,8 @@ mod tests {
         }
         let target = PathAndQuery::from_static("/a?b");
         let body = RequestBody::empty();
-        let mut request = Outbound { method, target, headers, client, body, affinity: 0, upgrade };
-        let template = Template::of(&mut request, false);
+        let request = Outbound { method, target, headers, client, body, affinity: 0, upgrade };
+        let template = Template::of(request, &RequestBody::empty(), false);
         let request = template.request(&HeaderValue::from_static("origin:1"), UploadReader::default());
         assert_eq!(request.uri(), "/a?b");
         request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()

@@ -20,6 +20,7 @@ use super::retry::{self, Failed, Next};
 use super::upload::Upload;
 use super::vitals::Fault;
 use super::{Answer, Outbound};
+use crate::body::request::RequestBody;
 use crate::config::settings;
 
 /// Addresses that a request is tried at because the ones before could not be reached. Each may cost a
@@ -85,15 +86,17 @@ impl Upstream {
 
     /// Asks the origin: tries, and tries again where that is safe and allowed.
     pub(super) async fn fetch(self: &Arc<Self>, mut request: Outbound) -> Result<Answer, OriginError> {
-        let template = Template::of(&mut request, self.spec.preserve_host);
-        let upload = (!request.body.is_empty()).then(|| Arc::new(Upload::new(request.body)));
-        let order = Order { template, upload, interim: request.client.interim, upgrade: request.upgrade };
+        let body = std::mem::replace(&mut request.body, RequestBody::empty());
+        let (interim, upgrade, affinity) = (request.client.interim.take(), request.upgrade, request.affinity);
+        let template = Template::of(request, &body, self.spec.preserve_host);
+        let upload = (!body.is_empty()).then(|| Arc::new(Upload::new(body)));
+        let order = Order { template, upload, interim, upgrade };
         if !self.is_up() {
             // Nobody waits in the queue for that.
             return Err(self.all_ejected());
         }
         let mut permit = Some(self.pool.permit().await.inspect_err(|error| self.count(error))?);
-        let mut course = Course::new(self, request.affinity);
+        let mut course = Course::new(self, affinity);
         let mut address = course.choose().ok_or_else(|| self.all_ejected())?;
         loop {
             let may_reuse = course.may_reuse;

@@ -3,8 +3,9 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use http::header::{AGE, CACHE_CONTROL, EXPIRES, VIA};
+use http::header::{AGE, CACHE_CONTROL, EXPIRES, Entry, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use super::cache_status;
 use crate::policy::directives::{CDN_CACHE_CONTROL, SURROGATE_CONTROL};
@@ -89,13 +90,17 @@ fn split_list(line: &str) -> Vec<&str> {
 /// `Cache-Groups` stays: it is meant for caches further down, too (RFC 9875).
 pub fn take_hidden(headers: &mut HeaderMap, tag_headers: &[HeaderName]) -> HeaderMap {
     static CACHE_GROUPS: HeaderName = HeaderName::from_static("cache-groups");
+    let is_for_us = |name: &HeaderName| {
+        *name != CACHE_GROUPS
+            && (*name == SURROGATE_CONTROL || *name == CDN_CACHE_CONTROL || tag_headers.contains(name))
+    };
+    let names: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| is_for_us(name)).cloned().collect();
     let mut hidden = HeaderMap::new();
-    for name in tag_headers.iter().filter(|name| **name != CACHE_GROUPS).chain(&[SURROGATE_CONTROL, CDN_CACHE_CONTROL])
-    {
-        for value in headers.get_all(name) {
-            hidden.append(name, value.clone());
+    for name in names {
+        if let Entry::Occupied(entry) = headers.entry(name) {
+            let (name, values) = entry.remove_entry_mult();
+            values.for_each(|value| _ = hidden.append(&name, value));
         }
-        headers.remove(name);
     }
     hidden
 }

@@ -98,6 +98,12 @@ impl<I: AsFd, H> Wire<I, H> {
 }
 
 impl<I: Socket, H> Wire<I, H> {
+    /// Whether the close that follows at once says all that there is to say: one system call less for a connection's only
+    /// request.
+    fn ends_by_closing(&self) -> bool {
+        self.is_over && self.inner.in_the_clear().is_some() && !self.pulse.has_surplus()
+    }
+
     /// Writes what is ours to write. Ready with a number: so many bytes of the library's are done with already.
     fn poll_ours(&mut self, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<Option<usize>>> {
         if self.pulse.is_tunnel() {
@@ -308,7 +314,9 @@ impl<I: Socket, H> AsyncWrite for Wire<I, H> {
         if !this.is_shut {
             ready!(this.poll_unsent(cx))?;
             // Over TLS the last word may have to wait for a slow client: that is not yet the time that it has to close.
-            ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+            if !this.ends_by_closing() {
+                ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
+            }
             this.is_shut = true;
         }
         if this.pulse.close() {
