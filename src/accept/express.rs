@@ -15,7 +15,6 @@ use super::connection::Facts;
 use super::{Door, Handler};
 use crate::client::Plain;
 use crate::policy::target;
-use crate::respond::written::Written;
 
 /// Fields of a plain request. Browsers send a dozen or two.
 pub(crate) const MAX_FIELDS: usize = 32;
@@ -51,7 +50,7 @@ impl<H: Handler> Express<H> {
 
     /// Answers, if the question is plain; the body where it is not behind the head in `answer`. `None`: it is not for us, and
     /// `answer` is empty.
-    pub(crate) fn answer(&mut self, question: &Question<'_>, answer: &mut Written) -> Option<Bytes> {
+    pub(crate) fn answer(&mut self, question: &Question<'_>, answer: &mut Vec<u8>) -> Option<Bytes> {
         let &Question { host, target, fields, length, received, room, is_last } = question;
         let server = self.door.settings.load();
         let address = self.facts.ends.peer.ip().to_canonical();
@@ -97,7 +96,8 @@ fn speaks_of_more(field: &Header<'_>) -> bool {
     let is = |name: &str| field.name.eq_ignore_ascii_case(name);
     match field.name.len() {
         2 => is("te"),
-        5 => is("range"),
+        // `Connection: close` takes a field of that name off.
+        5 => is("range") || is("close"),
         6 => is("expect"),
         7 => is("upgrade") || is("trailer"),
         8 => is("if-match") || is("if-range"),

@@ -47,15 +47,23 @@ impl Meter {
     ///
     /// Bytes unread at the close make the kernel send a reset, which may overtake the answer (RFC 9112 §9.6).
     pub(crate) fn poll_waste(&mut self, cx: &mut Context<'_>, socket: &mut (impl AsyncRead + Unpin)) -> Poll<()> {
-        loop {
-            let mut waste = [MaybeUninit::uninit(); WASTE_BYTES];
-            let mut buffer = ReadBuf::uninit(&mut waste);
-            let outcome = ready!(Pin::new(&mut *socket).poll_read(cx, &mut buffer));
-            if outcome.is_err() || buffer.filled().is_empty() {
-                return Poll::Ready(());
-            }
-            self.read(buffer.filled().len());
-        }
+        while ready!(self.poll_waste_some(cx, socket)) > 0 {}
+        Poll::Ready(())
+    }
+
+    /// Whether something has come that nobody has read; some of it is read now, to be thrown away.
+    pub(crate) fn has_waste(&mut self, cx: &mut Context<'_>, socket: &mut (impl AsyncRead + Unpin)) -> bool {
+        matches!(self.poll_waste_some(cx, socket), Poll::Ready(1..))
+    }
+
+    /// How many bytes were read; none at the end, and where there is an error.
+    fn poll_waste_some(&mut self, cx: &mut Context<'_>, socket: &mut (impl AsyncRead + Unpin)) -> Poll<usize> {
+        let mut waste = [MaybeUninit::uninit(); WASTE_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut waste);
+        let outcome = ready!(Pin::new(socket).poll_read(cx, &mut buffer));
+        let read = outcome.map_or(0, |()| buffer.filled().len());
+        self.read(read);
+        Poll::Ready(read)
     }
 
     fn settle(&mut self, from: u64) {

@@ -37,7 +37,6 @@ use crate::body::request::RequestBody;
 use crate::body::response::ResponseBody;
 use crate::client::{Client, Plain};
 use crate::config::settings::Server;
-use crate::respond::written::Written;
 use crate::telemetry::Telemetry;
 
 /// Answers clean requests. A panic of it becomes a 500.
@@ -55,7 +54,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers what can be answered out of memory, exactly as [`Handler::handle`] would: the head is written to `answer`, and so
     /// is the body, or it is what is returned; it has as many bytes as `request` has room for at most. `None`: nothing was
     /// written, done or counted.
-    fn at_once(&self, request: &Plain<'_>, answer: &mut Written) -> Option<Bytes>;
+    fn at_once(&self, request: &Plain<'_>, answer: &mut Vec<u8>) -> Option<Bytes>;
 }
 
 /// What every public listener shares.

@@ -47,7 +47,7 @@ pub(crate) struct Pulse {
     written: AtomicU64,
     /// We have ended the connection and wait for the client to do so.
     is_closing: AtomicBool,
-    /// The last request had a body, or a head that made no sense: more of it may be on its way.
+    /// The last request had a body, or a head that made no sense, or others behind it: more of that may be on its way.
     has_surplus: AtomicBool,
     /// Bytes of an answer have been handed over since the last flush.
     is_owed: AtomicBool,

@@ -27,7 +27,6 @@ use crate::body::response::ResponseBody;
 use crate::client::{Client, Plain};
 use crate::config::settings::Server;
 use crate::policy::outcome::CacheResult;
-use crate::respond::written::Written;
 use crate::telemetry::Telemetry;
 
 /// Nothing on loopback takes this long; a test that waits so long has failed.
@@ -49,7 +48,7 @@ impl Handler for Scripted {
     }
 
     /// Answers `/at-once/LENGTH` with who asked for what, and so many bytes; `/panics` not at all.
-    fn at_once(&self, request: &Plain<'_>, answer: &mut Written) -> Option<Bytes> {
+    fn at_once(&self, request: &Plain<'_>, answer: &mut Vec<u8>) -> Option<Bytes> {
         assert!(request.path() != "/panics", "as the test wants it");
         let length: usize = request.target.strip_prefix("/at-once/")?.parse().ok()?;
         let Plain { authority, target, address, room, .. } = request;

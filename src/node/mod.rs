@@ -39,7 +39,6 @@ use crate::origin::{self, Context, Origins, StartError};
 use crate::policy::route::Rules;
 use crate::purge::Purger;
 use crate::purge::gate::Gate;
-use crate::respond::written::Written;
 use crate::serve::{self, Answer, Serve, Shared, Site};
 use crate::telemetry::{Telemetry, access};
 use crate::tls::serving::ServingError;
@@ -147,7 +146,7 @@ impl Handler for Serve {
         self.answer(request, client)
     }
 
-    fn at_once(&self, request: &Plain<'_>, answer: &mut Written) -> Option<Bytes> {
+    fn at_once(&self, request: &Plain<'_>, answer: &mut Vec<u8>) -> Option<Bytes> {
         self.at_once(request, answer)
     }
 }

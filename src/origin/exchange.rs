@@ -36,7 +36,6 @@ pub(super) struct Order {
     pub(super) template: Template,
     pub(super) upload: Option<Arc<Upload>>,
     pub(super) interim: Option<Interim>,
-    pub(super) upgrade: bool,
 }
 
 /// A try that failed.
@@ -112,7 +111,7 @@ impl Try<'_> {
         let response = self.send(&mut connection).await?;
         let first_byte = begun.elapsed();
         let (mut head, incoming) = response.into_parts();
-        let keep = answer::accept(&mut head, self.order.template.method(), self.order.upgrade)
+        let keep = answer::accept(&mut head, &self.order.template.method, self.order.template.upgrade)
             .map_err(|source| (OriginError::Malformed { peer: self.peer(), source }, Reached::Answer))?;
         let mut answer = Answer {
             status: head.status,

@@ -30,34 +30,38 @@ const CAPABILITY: (HeaderName, &str) = (HeaderName::from_static("surrogate-capab
 /// A request's head as it goes out, written for each try: most need one.
 #[derive(Debug)]
 pub(super) struct Template {
-    /// What is to be sent, without its body.
-    request: Outbound,
+    pub(super) method: Method,
     uri: Uri,
+    /// What the client's request says.
+    given: HeaderMap,
+    client: Client,
+    /// Whether it asks for another protocol.
+    pub(super) upgrade: bool,
     /// How long the body is, where that is to be said.
     framing: Option<(HeaderName, HeaderValue)>,
     preserve_host: bool,
 }
 
 impl Template {
-    /// The head for `request`, whose body is `body`; with `preserve_host` the origin is told the client's `Host`.
-    pub(super) fn of(request: Outbound, body: &RequestBody, preserve_host: bool) -> Self {
-        let framing = framing(&request, body);
-        let uri = Uri::from(request.target.clone());
-        Self { request, uri, framing, preserve_host }
+    /// The head for `request`, and its body; with `preserve_host` the origin is told the client's `Host`.
+    pub(super) fn of(request: Outbound, preserve_host: bool) -> (Self, RequestBody) {
+        let framing = framing(&request);
+        let Outbound { method, target, headers: given, client, body, upgrade, .. } = request;
+        (Self { method, uri: Uri::from(target), given, client, upgrade, framing, preserve_host }, body)
     }
 
     /// The request for one try at an origin that is known as `authority`.
     pub(super) fn request(&self, authority: &HeaderValue, body: UploadReader) -> Request<UploadReader> {
-        let Outbound { method, headers: given, client, upgrade, .. } = &self.request;
+        let Self { given, client, .. } = self;
         let mut request = Request::new(body);
-        *request.method_mut() = method.clone();
+        *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
         headers.reserve(given.len() + OURS);
         // The first field, as RFC 9110 §7.2 advises.
         let of_client = || HeaderValue::try_from(&*client.authority).unwrap_or_else(|_| HeaderValue::from_static(""));
         headers.insert(HOST, if self.preserve_host { of_client() } else { authority.clone() });
-        copy_end_to_end(given, headers, *upgrade);
+        copy_end_to_end(given, headers, self.upgrade);
         if accepts_trailers(given) {
             add_te(headers);
         }
@@ -68,14 +72,9 @@ impl Template {
         request
     }
 
-    /// What the origin is asked to do.
-    pub(super) fn method(&self) -> &Method {
-        &self.request.method
-    }
-
     /// Whether the request may be sent again though the origin may have seen it. RFC 9110 §9.2.2.
     pub(super) fn is_idempotent(&self) -> bool {
-        self.method().is_idempotent()
+        self.method.is_idempotent()
     }
 }
 
@@ -98,14 +97,14 @@ fn copy_end_to_end(given: &HeaderMap, headers: &mut HeaderMap, upgrade: bool) {
 }
 
 /// How long the body is, newly: what the client said is not repeated, what we know of it is.
-fn framing(request: &Outbound, body: &RequestBody) -> Option<(HeaderName, HeaderValue)> {
+fn framing(request: &Outbound) -> Option<(HeaderName, HeaderValue)> {
     use http_body::Body as _;
-    if body.is_empty() {
+    if request.body.is_empty() {
         // RFC 9110 §8.6: a method that usually has a body says that there is none.
         let expects_body = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
         let is_to_be_said = expects_body || request.headers.contains_key(CONTENT_LENGTH);
         is_to_be_said.then(|| (CONTENT_LENGTH, HeaderValue::from_static("0")))
-    } else if let Some(length) = body.size_hint().exact() {
+    } else if let Some(length) = request.body.size_hint().exact() {
         Some((CONTENT_LENGTH, length.into()))
     } else {
         Some((TRANSFER_ENCODING, HeaderValue::from_static("chunked")))
@@ -208,7 +207,7 @@ mod tests {
         let target = PathAndQuery::from_static("/a?b");
         let body = RequestBody::empty();
         let request = Outbound { method, target, headers, client, body, affinity: 0, upgrade };
-        let template = Template::of(request, &RequestBody::empty(), false);
+        let (template, _) = Template::of(request, false);
         let request = template.request(&HeaderValue::from_static("origin:1"), UploadReader::default());
         assert_eq!(request.uri(), "/a?b");
         request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()

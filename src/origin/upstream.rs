@@ -20,7 +20,6 @@ use super::retry::{self, Failed, Next};
 use super::upload::Upload;
 use super::vitals::Fault;
 use super::{Answer, Outbound};
-use crate::body::request::RequestBody;
 use crate::config::settings;
 
 /// Addresses that a request is tried at because the ones before could not be reached. Each may cost a
@@ -86,11 +85,10 @@ impl Upstream {
 
     /// Asks the origin: tries, and tries again where that is safe and allowed.
     pub(super) async fn fetch(self: &Arc<Self>, mut request: Outbound) -> Result<Answer, OriginError> {
-        let body = std::mem::replace(&mut request.body, RequestBody::empty());
-        let (interim, upgrade, affinity) = (request.client.interim.take(), request.upgrade, request.affinity);
-        let template = Template::of(request, &body, self.spec.preserve_host);
+        let (interim, affinity) = (request.client.interim.take(), request.affinity);
+        let (template, body) = Template::of(request, self.spec.preserve_host);
         let upload = (!body.is_empty()).then(|| Arc::new(Upload::new(body)));
-        let order = Order { template, upload, interim, upgrade };
+        let order = Order { template, upload, interim };
         if !self.is_up() {
             // Nobody waits in the queue for that.
             return Err(self.all_ejected());

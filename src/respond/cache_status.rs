@@ -3,7 +3,6 @@
 use std::sync::LazyLock;
 
 use http::{HeaderName, HeaderValue};
-use smallvec::SmallVec;
 
 use crate::policy::outcome::Outcome;
 
@@ -31,14 +30,14 @@ fn ready_hit(outcome: &Outcome) -> Option<HeaderValue> {
 }
 
 fn written(outcome: &Outcome) -> HeaderValue {
-    // Long enough for every outcome: the value is built without a second allocation.
-    let mut text: SmallVec<[u8; 160]> = SmallVec::new();
+    // Long enough for every outcome.
+    let mut text = Vec::with_capacity(160);
     write(outcome, &mut text);
     HeaderValue::from_bytes(&text).expect("tokens and numbers are a field value")
 }
 
 /// Writes the field's value at the end of `text`.
-pub fn write<const N: usize>(outcome: &Outcome, text: &mut SmallVec<[u8; N]>) {
+pub fn write(outcome: &Outcome, text: &mut Vec<u8>) {
     text.extend_from_slice(b"larder");
     if outcome.hit {
         text.extend_from_slice(b"; hit");

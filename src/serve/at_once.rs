@@ -16,14 +16,14 @@ use crate::policy::key::KeyBuffer;
 use crate::policy::vary::Selecting;
 use crate::policy::{forwarding, hop, reuse};
 use crate::respond::stored::{self, Asked};
-use crate::respond::written::{self, Written};
+use crate::respond::written;
 
 /// The conditions that a plain request may have: whether what it has is still what is stored.
 const CONDITIONS: [HeaderName; 2] = [IF_NONE_MATCH, IF_MODIFIED_SINCE];
 
 impl Serve {
     /// Answers from memory, or not at all: then nothing has been written, counted or changed, but that the key was asked for.
-    pub fn at_once(&self, request: &Plain<'_>, answer: &mut Written) -> Option<Bytes> {
+    pub fn at_once(&self, request: &Plain<'_>, answer: &mut Vec<u8>) -> Option<Bytes> {
         let shared = &*self.0;
         let site = shared.site.load();
         if site.rules.look_at_fields() || site.expose_hidden {

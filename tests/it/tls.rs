@@ -1,11 +1,13 @@
 //! HTTPS: which certificate, which protocol, and what happens when files or clients change their minds?
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use rustls::ProtocolVersion::{TLSv1_2, TLSv1_3};
 use rustls::version::{TLS12, TLS13};
+use tokio::sync::Notify;
 
 use crate::support::edge::{Edge, Setup, before};
 use crate::support::eventually;
@@ -343,13 +345,22 @@ async fn a_reader_that_takes_nothing_is_cut() {
 #[tokio::test]
 async fn a_body_that_breaks_off_does_not_look_whole() {
     let authority = Authority::new();
-    let origin = RawOrigin::serve(|mut visitor| async move {
-        let framing = match visitor.request().await.as_deref() {
-            Some(head) if head.starts_with("GET /chunked") => "transfer-encoding: chunked\r\n\r\n5\r\nwhole\r\n",
-            Some(_) => "content-length: 10\r\n\r\nwhole",
-            None => return,
-        };
-        visitor.say(format!("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n{framing}")).await;
+    let is_begun = Arc::new(Notify::new());
+    let wait = Arc::clone(&is_begun);
+    let origin = RawOrigin::serve(move |mut visitor| {
+        let wait = Arc::clone(&wait);
+        async move {
+            let Some(head) = visitor.request().await else { return };
+            let framing = if head.starts_with("GET /length") {
+                "content-length: 10\r\n\r\nwhole"
+            } else {
+                "transfer-encoding: chunked\r\n\r\n5\r\nwhole\r\n"
+            };
+            visitor.say(format!("HTTP/1.1 200 OK\r\ncache-control: max-age=60\r\n{framing}")).await;
+            if head.starts_with("GET /begun") {
+                wait.notified().await;
+            }
+        }
     })
     .await;
     let edge = authority.edge(before(origin.address())).await;
@@ -365,9 +376,11 @@ async fn a_body_that_breaks_off_does_not_look_whole() {
         let text = String::from_utf8_lossy(&bytes);
         assert!(!is_whole && !text.ends_with("0\r\n\r\n"), "{why}: {text}");
     }
-    let reply = authority.client().offering(&["h2"]).to(&edge, "a.example").await.http2().await;
-    let mut reply = reply;
-    assert!(reply.send("GET", "/chunked", "").await.broken, "HTTP/2");
+    // A stream that is reset before its head has gone out shows nothing at all.
+    let mut http2 = authority.client().offering(&["h2"]).to(&edge, "a.example").await.http2().await;
+    let download = http2.open("GET", "/begun", "").await;
+    is_begun.notify_one();
+    assert!(download.finish().await.broken, "HTTP/2");
 }
 
 #[tokio::test]

@@ -14,7 +14,6 @@ use super::Wire;
 use crate::accept::Handler;
 use crate::accept::express::{Express, MAX_FIELDS, Question, is_close};
 use crate::accept::socket::Socket;
-use crate::respond::written::Written;
 
 /// The largest body that is sent from here: it fits into what the kernel takes at once, or nearly.
 const MOST_BODY: usize = 128 << 10;
@@ -85,21 +84,20 @@ impl<I: Socket, H: Handler> Wire<I, H> {
         before: usize,
         buffer: &mut ReadBuf<'_>,
     ) -> io::Result<usize> {
-        let (mut at, mut count) = (before, 0);
+        let (mut at, mut count, mut answer) = (before, 0, Vec::new());
         while at < buffer.filled().len() && self.unsent[0].is_empty() && self.unsent[1].is_empty() && self.is_idle() {
-            let mut answer = Written::new();
             let Some(given) = answer_first(&mut self.express, &buffer.filled()[at..], &mut answer) else { break };
             self.unheard = self.unheard.wrapping_add(1);
             self.pulse.answered_at_once();
             at += given.length;
             count += 1;
             self.write_at_once(cx, &answer, &given.body)?;
+            answer.clear();
             if given.is_last {
                 self.is_over = true;
-                if at < buffer.filled().len() || !self.prefix.is_empty() {
+                if at < buffer.filled().len() {
                     // What the client sends behind its last request is not answered, and not in the way of that answer.
                     self.pulse.expect_surplus();
-                    self.prefix = Bytes::new();
                     buffer.set_filled(at);
                 }
                 break;
@@ -123,7 +121,7 @@ struct Given {
 }
 
 /// Answers the request that `bytes` begin with. `None`: it is not for us, and `answer` is empty.
-fn answer_first<H: Handler>(express: &mut Express<H>, bytes: &[u8], answer: &mut Written) -> Option<Given> {
+fn answer_first<H: Handler>(express: &mut Express<H>, bytes: &[u8], answer: &mut Vec<u8>) -> Option<Given> {
     // Before anything else is asked: what is no GET, and what has no end, costs nothing here.
     if !bytes.starts_with(b"GET /") {
         return None;

@@ -98,8 +98,8 @@ impl<I: AsFd, H> Wire<I, H> {
 }
 
 impl<I: Socket, H> Wire<I, H> {
-    /// Whether the close that follows at once says all that there is to say: one system call less for a connection's only
-    /// request.
+    /// Whether the close that follows at once says all that there is to say, with nothing unread: one system call less for a
+    /// connection that is there for one request.
     fn ends_by_closing(&self) -> bool {
         self.is_over && self.inner.in_the_clear().is_some() && !self.pulse.has_surplus()
     }
@@ -313,6 +313,10 @@ impl<I: Socket, H> AsyncWrite for Wire<I, H> {
         }
         if !this.is_shut {
             ready!(this.poll_unsent(cx))?;
+            // A request that nobody will read any more, mostly. A tunnel's bytes are not ours.
+            if !this.pulse.is_tunnel() && this.meter.has_waste(cx, &mut this.inner) {
+                this.pulse.expect_surplus();
+            }
             // Over TLS the last word may have to wait for a slow client: that is not yet the time that it has to close.
             if !this.ends_by_closing() {
                 ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;

@@ -20,7 +20,6 @@ use super::question;
 use crate::accept::Handler;
 use crate::accept::express::Express;
 use crate::accept::pulse::{Pulse, coarse_now};
-use crate::respond::written::Written;
 
 /// What may wait for the library before more is looked at.
 const MOST_PASSING: usize = 16 << 10;
@@ -264,7 +263,7 @@ impl<H: Handler> Inbound<H> {
     /// Answers a request without the library. Whether that could be done.
     fn answer(&mut self, stream: u32, fields: &FieldList, outbound: &mut Outbound) -> bool {
         let Some(room) = outbound.room() else { return false };
-        let mut written = Written::new();
+        let mut written = Vec::new();
         let body = question::ask(fields, room, |question| self.express.answer(question, &mut written));
         if let Some(body) = &body {
             outbound.answer(stream, &written, body);
@@ -328,7 +327,7 @@ mod tests {
             unreachable!("nobody asks it")
         }
 
-        fn at_once(&self, request: &Plain<'_>, answer: &mut Written) -> Option<Bytes> {
+        fn at_once(&self, request: &Plain<'_>, answer: &mut Vec<u8>) -> Option<Bytes> {
             (request.target == "/at-once").then_some(())?;
             answer.extend_from_slice(b"HTTP/1.1 200 OK\r\nx: y\r\n\r\n");
             Some(Bytes::from_static(&[b'x'; 3000][..request.room.min(3000)]))

@@ -1,5 +1,8 @@
 //! Which requests are answered where they are read, and does nothing else depend on it?
 
+use socket2::SockRef;
+use tokio::net::TcpSocket;
+
 use super::*;
 
 const HOST: &str = "Host: Shop.Example:80\r\n";
@@ -113,6 +116,35 @@ async fn the_last_request_ends_the_connection() {
     }
     let answer = edge.talk(&get(3, "Connection: close, x\r\n")).await;
     assert!(!answer.contains("at-once: "), "options beside it: {answer}");
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn what_comes_behind_the_last_request_does_not_destroy_its_answer() {
+    let edge = Edge::start(settings(), echo);
+    // More than is read at once, with a request that ends where the reading does; the first read is a short one.
+    for read in [1 << 10, 8 << 10] {
+        let mut socket = edge.connect().await;
+        if read > 1 << 10 {
+            socket.send(get(1, "")).await;
+            socket.until("\r\n\r\nx").await;
+        }
+        let padding = "y".repeat(read - get(120_000, "Connection: close\r\nX: \r\n").len());
+        let request = get(120_000, &format!("Connection: close\r\nX: {padding}\r\n"));
+        socket.send(request + &get(3, "")).await;
+        let answer = socket.rest().await;
+        assert!(answer.ends_with(&"x".repeat(120_000)), "{read}: {} bytes", answer.len());
+    }
+    // One that comes while the answer waits for a slow client, which takes little at once.
+    let narrow = TcpSocket::new_v4().expect("a socket");
+    narrow.set_recv_buffer_size(4096).expect("it may be small");
+    SockRef::from(&narrow).set_tcp_mss(536).expect("so may packets");
+    let mut socket = Socket(narrow.connect(edge.address).await.expect("the edge listens"));
+    socket.send(get(120_000, "Connection: close\r\n")).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    socket.send(get(3, "")).await;
+    let answer = socket.rest().await;
+    assert!(answer.ends_with(&"x".repeat(120_000)), "{} bytes", answer.len());
     edge.stopped().await;
 }
 
