@@ -1,9 +1,9 @@
-//! How many instructions does a hit take, and is that within the budget?
+//! How many instructions does a hit take, or what passes through, and is that within the budget?
 //!
 //! `benches/instructions/run` builds the binary that is counted, and runs this.
 //!
 //! The whole `larder serve` runs under `valgrind --tool=callgrind`, with one worker and the system's allocator and clocks
-//! (feature `callgrind`), and answers hits of 1 KiB over one connection. Two runs that differ in their number of hits alone
+//! (feature `callgrind`), and answers with 1 KiB, most of it over one connection. Two runs that differ in their number of hits alone
 //! give the cost of one: starting and ending cancel out. The kernel's part is not in it, and neither is waiting for memory. The counts are the same to
 //! within a per cent from run to run, also on a busy machine, which no time is.
 //!
@@ -57,11 +57,15 @@ struct Workload {
 enum Ask {
     /// With these fields, and answered with this status and so many bytes.
     Http1 { fields: String, status: &'static str, body: u64 },
+    /// Over a new connection each time.
+    Last,
+    /// What may not be stored.
+    Pass,
     /// Answered with a head and one frame of so many bytes.
     Http2 { body: usize },
 }
 
-fn workloads() -> [Workload; 4] {
+fn workloads() -> [Workload; 6] {
     let browser = Ask::Http1 { fields: BROWSER.to_owned(), status: "200", body: 1024 };
     let condition = format!("If-None-Match: {ETAG}\r\n");
     [
@@ -69,6 +73,8 @@ fn workloads() -> [Workload; 4] {
         Workload { name: "browser", ask: browser },
         Workload { name: "not-modified", ask: Ask::Http1 { fields: condition, status: "304", body: 0 } },
         Workload { name: "http2", ask: Ask::Http2 { body: 1024 } },
+        Workload { name: "connection", ask: Ask::Last },
+        Workload { name: "pass", ask: Ask::Pass },
     ]
 }
 
@@ -138,14 +144,21 @@ fn run(workload: &Workload, hits: u32, program: Command, folder: &Path) -> Resul
     let origin = Origin::start()?;
     let mut server = Server::start(origin.address, program, folder)?;
     // What is hit has been stored over a connection of its own.
-    over_http1(server.address, "", 1, ("200", 1024))?;
+    over_http1(server.address, &request(HIT, ""), 1, ("200", 1024))?;
+    let whole = ("200", 1024);
     match &workload.ask {
-        Ask::Http1 { fields, status, body } => over_http1(server.address, fields, hits, (status, *body)),
+        Ask::Http1 { fields, status, body } => over_http1(server.address, &request(HIT, fields), hits, (status, *body)),
+        Ask::Last => {
+            let request = request(HIT, "Connection: close\r\n");
+            (0..hits).try_for_each(|_| over_http1(server.address, &request, 1, whole))
+        }
+        Ask::Pass => over_http1(server.address, &request("/pass/a", ""), hits, whole),
         Ask::Http2 { body } => over_http2(server.address, hits, *body),
     }
     .map_err(|failure| format!("{}: {failure}", workload.name))?;
-    if origin.requests() != 1 {
-        return Err(format!("{}: the origin was asked {} times: no hits", workload.name, origin.requests()).into());
+    let want = if matches!(workload.ask, Ask::Pass) { 1 + u64::from(hits) } else { 1 };
+    if origin.requests() != want {
+        return Err(format!("{}: the origin was asked {} times, not {want}", workload.name, origin.requests()).into());
     }
     server.stop()
 }
@@ -157,12 +170,19 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn over_http1(address: SocketAddr, fields: &str, count: u32, want: (&str, u64)) -> Result<(), Failure> {
+/// What is hit.
+const HIT: &str = "/kib/1/a";
+
+fn request(target: &str, fields: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: shop.example\r\n{fields}\r\n")
+}
+
+/// So many requests over one connection.
+fn over_http1(address: SocketAddr, request: &str, count: u32, want: (&str, u64)) -> Result<(), Failure> {
     let stream = connect(address)?;
     let mut reader = BufReader::new(&stream);
-    let request = format!("GET /kib/1/a HTTP/1.1\r\nHost: shop.example\r\n{fields}\r\n");
     for _ in 0..count {
-        let (status, body) = ask(&mut &stream, &mut reader, &request)?;
+        let (status, body) = ask(&mut &stream, &mut reader, request)?;
         if (&*status, body) != want {
             return Err(format!("{status} with {body} bytes").into());
         }
