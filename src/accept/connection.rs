@@ -127,6 +127,8 @@ where
             (Bytes::new(), !is_http2)
         } else {
             let opening = tokio::select! {
+                // What has come is taken in first, and then nobody has to wait for the word.
+                biased;
                 opening = opening(&mut socket) => opening,
                 () = drain.begun() => return,
             };
@@ -134,17 +136,18 @@ where
             opening
         };
         let express = Express::new(Arc::clone(door), facts.clone());
-        let reception = Reception::new(Arc::clone(door), facts, Arc::clone(&pulse), is_http1);
+        let reception = || Reception::new(Arc::clone(door), facts, Arc::clone(&pulse), is_http1);
         // In boxes: connections that never need them would carry the room for them.
         if is_http1 {
             let mut wire = http1::Wire::new(socket, prefix, express, Arc::clone(&pulse), meter);
             if has_more(&mut wire, drain).await {
+                let reception = reception();
                 Box::pin(speak_http1(TokioIo::new(wire), reception, &server, drain, &pulse)).await;
             }
         } else {
             let most = server.max_header_bytes;
             let wire = http2::Wire::new(socket, prefix, express, most, Arc::clone(&pulse), meter);
-            Box::pin(speak_http2(TokioIo::new(wire), reception, &server, drain, streams)).await;
+            Box::pin(speak_http2(TokioIo::new(wire), reception(), &server, drain, streams)).await;
         }
     });
     let is_cut = std::future::poll_fn(|cx| {

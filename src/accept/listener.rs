@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,9 +69,10 @@ pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>, secured: Op
     let mut connections = JoinSet::new();
     let bound = listener.local_addr().ok().filter(|bound| !bound.ip().to_canonical().is_unspecified());
     let mut crowd = Crowd::new(Arc::clone(&door.places), secured.is_some());
+    let mut stop = pin!(door.stop.cancelled());
     loop {
         let (stream, peer, place) = tokio::select! {
-            () = door.stop.cancelled() => break,
+            () = &mut stop => break,
             Some(ended) = connections.join_next() => {
                 note_end(&ended, &door);
                 continue;

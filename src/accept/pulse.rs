@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::interim::Outbox;
 use crate::telemetry::Telemetry;
@@ -306,7 +306,8 @@ pub(crate) struct Watch {
     doing: Doing,
     /// When it began to do that; coarse milliseconds.
     since: u64,
-    timer: Pin<Box<Sleep>>,
+    /// Connections that end before anybody has to wait for them need none.
+    timer: Option<Pin<Box<Sleep>>>,
     /// When the timer fires; `None` where it has fired.
     armed: Option<u64>,
 }
@@ -314,14 +315,7 @@ pub(crate) struct Watch {
 impl Watch {
     pub(crate) fn new(pulse: Arc<Pulse>, limits: Limits) -> Self {
         let doing = pulse.doing();
-        Self {
-            pulse,
-            limits,
-            doing,
-            since: coarse_now(),
-            timer: Box::pin(tokio::time::sleep(limits.head)),
-            armed: None,
-        }
+        Self { pulse, limits, doing, since: coarse_now(), timer: None, armed: None }
     }
 
     /// Call this after every poll of the connection.
@@ -343,12 +337,18 @@ impl Watch {
                 }
                 _ => {
                     let left = Duration::from_millis(deadline.saturating_sub(now).max(1));
-                    let at = Instant::now();
-                    self.timer.as_mut().reset(at.checked_add(left).unwrap_or(at + Duration::from_hours(24)));
+                    let now = Instant::now();
+                    let at = now.checked_add(left).unwrap_or(now + Duration::from_hours(24));
+                    match &mut self.timer {
+                        Some(timer) => timer.as_mut().reset(at),
+                        None => self.timer = Some(Box::pin(sleep_until(at))),
+                    }
                     self.armed = Some(deadline);
                 }
             }
-            ready!(self.timer.as_mut().poll(cx));
+            if let Some(timer) = &mut self.timer {
+                ready!(timer.as_mut().poll(cx));
+            }
             self.armed = None;
             now = coarse_now();
             if now >= deadline {
