@@ -144,8 +144,8 @@ fn run(workload: &Workload, hits: u32, program: Command, folder: &Path) -> Resul
     let origin = Origin::start()?;
     let mut server = Server::start(origin.address, program, folder)?;
     // What is hit has been stored over a connection of its own.
-    over_http1(server.address, &request(HIT, ""), 1, ("200", 1024))?;
     let whole = ("200", 1024);
+    over_http1(server.address, &request(HIT, ""), 1, whole)?;
     match &workload.ask {
         Ask::Http1 { fields, status, body } => over_http1(server.address, &request(HIT, fields), hits, (status, *body)),
         Ask::Last => {

@@ -141,8 +141,7 @@ where
         if is_http1 {
             let mut wire = http1::Wire::new(socket, prefix, express, Arc::clone(&pulse), meter);
             if has_more(&mut wire, drain).await {
-                let reception = reception();
-                Box::pin(speak_http1(TokioIo::new(wire), reception, &server, drain, &pulse)).await;
+                Box::pin(speak_http1(TokioIo::new(wire), reception(), &server, drain, &pulse)).await;
             }
         } else {
             let most = server.max_header_bytes;

@@ -84,7 +84,7 @@ pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>, secured: Op
         let ends = Ends { peer, local };
         let (door, drain, streams) = (Arc::clone(&door), Arc::clone(&drain), streams.clone());
         let secured = secured.clone();
-        // In a box: on its way to where it runs, and out of there again, a task is copied six times.
+        // In a box: on its way to where it runs, and out of there again, a task is copied a dozen times.
         connections.spawn(Box::pin(async move {
             match secured {
                 Some(secured) => connection::run_secure(stream, ends, place, &secured, (&door, &drain, streams)).await,

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use http::{HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use crate::policy::outcome::Outcome;
 
@@ -30,39 +31,39 @@ fn ready_hit(outcome: &Outcome) -> Option<HeaderValue> {
 }
 
 fn written(outcome: &Outcome) -> HeaderValue {
-    // Long enough for every outcome.
-    let mut text = Vec::with_capacity(160);
-    write(outcome, &mut text);
+    // Long enough for every outcome: the value is built without a second allocation.
+    let mut text: SmallVec<[u8; 160]> = SmallVec::new();
+    write(outcome, |part| text.extend_from_slice(part));
     HeaderValue::from_bytes(&text).expect("tokens and numbers are a field value")
 }
 
-/// Writes the field's value at the end of `text`.
-pub fn write(outcome: &Outcome, text: &mut Vec<u8>) {
-    text.extend_from_slice(b"larder");
+/// Gives the field's value to `add`, piece by piece.
+pub fn write(outcome: &Outcome, mut add: impl FnMut(&[u8])) {
+    add(b"larder");
     if outcome.hit {
-        text.extend_from_slice(b"; hit");
+        add(b"; hit");
     }
     if let Some(forward) = outcome.forward {
-        text.extend_from_slice(b"; fwd=");
-        text.extend_from_slice(forward.token().as_bytes());
+        add(b"; fwd=");
+        add(forward.token().as_bytes());
     }
     if let Some(status) = outcome.forward_status {
-        text.extend_from_slice(b"; fwd-status=");
-        text.extend_from_slice(status.as_str().as_bytes());
+        add(b"; fwd-status=");
+        add(status.as_str().as_bytes());
     }
     if outcome.stored {
-        text.extend_from_slice(b"; stored");
+        add(b"; stored");
     }
     if outcome.collapsed {
-        text.extend_from_slice(b"; collapsed");
+        add(b"; collapsed");
     }
     if let Some(ttl) = outcome.ttl {
-        text.extend_from_slice(b"; ttl=");
-        text.extend_from_slice(itoa::Buffer::new().format(ttl).as_bytes());
+        add(b"; ttl=");
+        add(itoa::Buffer::new().format(ttl).as_bytes());
     }
     if let Some(detail) = outcome.detail {
-        text.extend_from_slice(b"; detail=");
-        text.extend_from_slice(detail.token().as_bytes());
+        add(b"; detail=");
+        add(detail.token().as_bytes());
     }
 }
 

@@ -16,7 +16,7 @@ use crate::policy::key::KeyBuffer;
 use crate::policy::vary::Selecting;
 use crate::policy::{forwarding, hop, reuse};
 use crate::respond::stored::{self, Asked};
-use crate::respond::written;
+use crate::respond::written::Hit;
 
 /// The conditions that a plain request may have: whether what it has is still what is stored.
 const CONDITIONS: [HeaderName; 2] = [IF_NONE_MATCH, IF_MODIFIED_SINCE];
@@ -43,13 +43,14 @@ impl Serve {
         let now = shared.clock.now();
         let asked = Asked { method: &Method::GET, headers: &headers, treatment, expose_hidden: false, now };
         let Usable { entry, outcome, .. } = fresh(shared, &variants, &asked)?;
+        let hit = Hit { entry: &entry, outcome: &outcome, now, request };
         let (status, length, body) = match stored::condition(&entry.head, &asked) {
             Condition::Proceed => {
-                let body = written::whole(&entry, &outcome, now, request, answer)?;
+                let body = hit.whole(answer)?;
                 (entry.head.status, entry.body.len(), body)
             }
             Condition::NotModified => {
-                written::not_modified(&entry, &outcome, now, request, answer)?;
+                hit.not_modified(answer)?;
                 (StatusCode::NOT_MODIFIED, 0, Bytes::new())
             }
         };

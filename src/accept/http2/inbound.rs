@@ -368,29 +368,27 @@ mod tests {
         (library, client)
     }
 
-    /// The frames in these bytes.
-    fn frames(mut bytes: &[u8]) -> Vec<Header> {
-        let mut frames = Vec::new();
-        while let Some(header) = Header::read(bytes) {
-            frames.push(header);
-            bytes = bytes.get(HEADER_BYTES + header.length..).unwrap_or_default();
-        }
-        assert_eq!(bytes, b"", "half a frame");
-        frames
+    /// Each frame in these bytes, and its payload.
+    fn each(mut bytes: &[u8]) -> impl Iterator<Item = (Header, &[u8])> {
+        std::iter::from_fn(move || {
+            let Some(header) = Header::read(bytes) else {
+                assert_eq!(bytes, b"", "half a frame");
+                return None;
+            };
+            let (frame, rest) = bytes.split_at_checked(HEADER_BYTES + header.length).unwrap_or((bytes, &[]));
+            bytes = rest;
+            Some((header, &frame[HEADER_BYTES..]))
+        })
+    }
+
+    fn frames(bytes: &[u8]) -> Vec<Header> {
+        each(bytes).map(|(header, _)| header).collect()
     }
 
     /// By how much these frames widen the connection's window.
-    fn widened(mut bytes: &[u8]) -> u64 {
-        let mut sum = 0;
-        while let Some(header) = Header::read(bytes) {
-            let (frame, rest) = bytes.split_at(HEADER_BYTES + header.length);
-            if (header.kind, header.stream) == (WINDOW_UPDATE, 0) {
-                let payload = frame[HEADER_BYTES..].try_into().expect("four bytes");
-                sum += u64::from(u32::from_be_bytes(payload));
-            }
-            bytes = rest;
-        }
-        sum
+    fn widened(bytes: &[u8]) -> u64 {
+        let updates = each(bytes).filter(|(header, _)| (header.kind, header.stream) == (WINDOW_UPDATE, 0));
+        updates.map(|(_, more)| u64::from(u32::from_be_bytes(more.try_into().expect("four bytes")))).sum()
     }
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
