@@ -7,7 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -156,14 +157,22 @@ async fn settle(woken: &mut mpsc::Receiver<()>) {
 ///
 /// Folders, not the file: editors and configuration maps replace the file, and a watch would stay with the old one.
 fn watch(file: &Path, wake: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |_| {
-        let _ = wake.try_send(());
+    let mut watcher = notify::recommended_watcher(move |event| {
+        if may_be_a_change(&event) {
+            let _ = wake.try_send(());
+        }
     })
     .ok()?;
     for folder in folders(file) {
         notify::Watcher::watch(&mut watcher, &folder, RecursiveMode::NonRecursive).ok()?;
     }
     Some(watcher)
+}
+
+/// Whether something may have changed. Of reading there are events, too: to wake for our own would have no end.
+fn may_be_a_change(event: &notify::Result<Event>) -> bool {
+    let kind = event.as_ref().map_or(EventKind::Any, |event| event.kind);
+    !kind.is_access() || kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
 }
 
 /// The folders that hold the file's name, and those of what it links to.
@@ -224,6 +233,21 @@ mod tests {
             self.tasks.close();
             timeout(DEADLINE, self.tasks.wait()).await.expect("the task ends with the token");
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_reads_a_file_wakes_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("proxy.toml");
+        std::fs::write(&file, text(1)).expect("a file");
+        let (wake, mut woken) = mpsc::channel(1);
+        let _watching = watch(&file, wake).expect("events");
+        for _ in 0..3 {
+            std::fs::read(&file).expect("the file");
+        }
+        timeout(QUIET, woken.recv()).await.expect_err("nothing has changed");
+        std::fs::write(&file, text(2)).expect("the file");
+        timeout(DEADLINE, woken.recv()).await.expect("woken by the writing");
     }
 
     #[tokio::test]
