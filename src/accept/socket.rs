@@ -5,14 +5,13 @@ use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustix::fs::sendfile;
 use rustix::net::{SendFlags, send};
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
-use crate::body::pages::{self, Place};
+use crate::body::pages::{self, Held};
 
-/// Fewer bytes are sent sooner than their file is found.
+/// Fewer bytes are copied sooner than lent.
 const LEAST: usize = 16 << 10;
 
 /// A client's socket, or TLS over it.
@@ -20,11 +19,11 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin {
     /// The socket, where what is written is what goes out.
     fn in_the_clear(&self) -> Option<&TcpStream>;
 
-    /// Writes of these pieces what the client takes, without copying those that lie in files; how many bytes.
+    /// Writes of these pieces what the client takes, without copying those that lie in pages of their own; how many bytes.
     fn poll_send(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        match self.in_the_clear().and_then(|socket| Some((socket, first_in_file(pieces)?))) {
-            Some((socket, InFile::Now(place, length))) => poll_send_file(socket, cx, &place, length),
-            Some((socket, InFile::After(piece))) => poll_with(socket, cx, || {
+        match self.in_the_clear().and_then(|socket| Some((socket, First::of(pieces)?))) {
+            Some((socket, First::Lend(piece))) => poll_with(socket, cx, || piece.send(socket)),
+            Some((socket, First::Write(piece))) => poll_with(socket, cx, || {
                 // The rest follows at once: no packet for this alone.
                 send(socket, piece, SendFlags::MORE | SendFlags::NOSIGNAL).map_err(io::Error::from)
             }),
@@ -39,31 +38,21 @@ impl Socket for TcpStream {
     }
 }
 
-/// When a piece that lies in a file is to be written.
-enum InFile<'p> {
-    /// There, so many bytes of it.
-    Now(Place, usize),
-    /// After this one.
-    After(&'p [u8]),
+/// What is to be done first where there is a large piece that can be sent without a copy.
+enum First<'p> {
+    /// To send that.
+    Lend(Held<'p>),
+    /// To send this, which comes before it.
+    Write(&'p [u8]),
 }
 
-/// What is to be done first where there is a large piece that lies in a file.
-fn first_in_file<'p>(pieces: &'p [IoSlice<'_>]) -> Option<InFile<'p>> {
-    let mut pieces = pieces.iter().map(|piece| &**piece).filter(|piece| !piece.is_empty());
-    let first = pieces.next()?;
-    let place = |piece: &[u8]| if piece.len() >= LEAST { pages::place_of(piece) } else { None };
-    if let Some(place) = place(first) {
-        return Some(InFile::Now(place, first.len()));
+impl<'p> First<'p> {
+    fn of(pieces: &'p [IoSlice<'_>]) -> Option<Self> {
+        let mut pieces = pieces.iter().map(|piece| &**piece).filter(|piece| !piece.is_empty());
+        let large = |piece: &'p [u8]| if piece.len() >= LEAST { pages::held(piece) } else { None };
+        let first = pieces.next()?;
+        large(first).map(Self::Lend).or_else(|| large(pieces.next()?).map(|_| Self::Write(first)))
     }
-    let second = pieces.next()?;
-    place(second).map(|_| InFile::After(first))
-}
-
-fn poll_send_file(socket: &TcpStream, cx: &mut Context<'_>, place: &Place, length: usize) -> Poll<io::Result<usize>> {
-    poll_with(socket, cx, || {
-        let mut offset = place.offset;
-        sendfile(socket, &place.file, Some(&mut offset), length).map_err(io::Error::from)
-    })
 }
 
 /// Does something with a socket as soon as that takes it.
