@@ -201,7 +201,8 @@ async fn who_does_not_shake_hands_is_left_and_harms_nobody() {
     assert!(silent.rest().await.is_empty() && half.rest().await.is_empty(), "the deadline has passed");
     for (result, least) in [("timeout", 2.0), ("failed", 2.0), ("full", 1.0)] {
         let name = format!("{HANDSHAKES}{{result=\"{result}\"");
-        assert!(edge.metric(&name).await >= least, "{result}: {}", edge.metric(&name).await);
+        // The client may see the end before it is counted.
+        eventually(result, async || (edge.metric(&name).await >= least).then_some(())).await;
     }
 }
 
