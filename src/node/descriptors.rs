@@ -1,12 +1,16 @@
 //! How many connections do this process's file descriptors allow?
 
+use std::num::NonZero;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::settings::Settings;
 
-/// Descriptors for what is neither a client nor an origin: files, listeners, Redis, the run-time's own, the pipes that bodies go
-/// through (two a thread), what the operator's tools open.
+/// Descriptors for what is neither a client nor an origin: files, listeners, Redis, the run-time's own, what the operator's tools open.
 const OTHERS: usize = 64;
+
+/// Descriptors of each thread that serves: the pipe that large bodies go through.
+const OF_A_THREAD: usize = 2;
 
 /// Takes as many descriptors as the system lets this process have, shares them out, and finds out for how many clients they
 /// suffice. Says so where that is less than `server.max_connections`.
@@ -16,7 +20,11 @@ pub(super) fn places(settings: &Settings) -> usize {
     let limit = raise();
     let wanted = settings.server.max_connections;
     let of_origins: usize = settings.origins.iter().map(|origin| origin.max_connections).sum();
-    let places = left_for_clients(limit, of_origins);
+    let threads = match settings.server.threads {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        threads => threads,
+    };
+    let places = left_for_clients(limit, OTHERS + threads * OF_A_THREAD, of_origins);
     if places < wanted {
         tracing::warn!(
             "{limit} file descriptors are allowed, which is enough for {places} client connections, not for \
@@ -26,8 +34,8 @@ pub(super) fn places(settings: &Settings) -> usize {
     places
 }
 
-fn left_for_clients(limit: usize, of_origins: usize) -> usize {
-    let ours = limit.saturating_sub(OTHERS);
+fn left_for_clients(limit: usize, others: usize, of_origins: usize) -> usize {
+    let ours = limit.saturating_sub(others);
     (ours - of_origins.min(ours / 2)).max(1)
 }
 
@@ -54,7 +62,7 @@ mod tests {
             (10, 512, 1, "of nothing"),
         ];
         for (limit, of_origins, clients, why) in cases {
-            assert_eq!(left_for_clients(limit, of_origins), clients, "{why}");
+            assert_eq!(left_for_clients(limit, 64, of_origins), clients, "{why}");
         }
     }
 }
