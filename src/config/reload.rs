@@ -4,12 +4,13 @@
 //! bind mounts, a folder that is itself replaced), so we look at the file every two seconds, too: the events of the
 //! system only make it quicker.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode};
-use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
@@ -140,10 +141,14 @@ impl Watch {
     }
 
     async fn look(&self) -> Option<u64> {
-        let file = tokio::fs::File::open(self.file.as_ref()?).await.ok()?;
-        let mut bytes = Vec::new();
-        file.take(MOST_BYTES + 1).read_to_end(&mut bytes).await.ok()?;
-        Some(fingerprint(&bytes))
+        let file = self.file.clone()?;
+        // In one go: each step of a file that is read bit by bit is a thread's.
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            File::open(file).ok()?.take(MOST_BYTES + 1).read_to_end(&mut bytes).ok()?;
+            Some(fingerprint(&bytes))
+        });
+        reading.await.ok()?
     }
 }
 

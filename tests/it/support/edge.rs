@@ -246,6 +246,7 @@ impl Edge {
             self.signal("KILL");
             panic!("the process did not end; it said:\n{}", self.stderr());
         };
+        self.errors.end().await;
         status.expect("the wait ends").expect("the process is ours").code().unwrap_or(-1)
     }
 
@@ -322,6 +323,12 @@ impl Output {
             told.send_replace(None);
         });
         Self { lines, count }
+    }
+
+    /// Waits until there will be no more.
+    async fn end(&self) {
+        let mut count = self.count.clone();
+        _ = within("the end of what it says", count.wait_for(Option::is_none)).await;
     }
 
     fn text(&self) -> String {
