@@ -20,7 +20,7 @@ mod origin;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use origin::{ETAG, Origin};
 use rustix::process::{Pid, Signal, kill_process};
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Names the binary that is counted.
 const COUNTED: &str = "LARDER_COUNTED";
@@ -88,50 +88,59 @@ fn main() -> ExitCode {
 
 /// Each workload once, uncounted.
 fn try_each() -> Result<ExitCode, Failure> {
-    let folder = tempfile::tempdir()?;
     for workload in &workloads() {
-        let program = Command::new(env!("CARGO_BIN_EXE_larder"));
-        run(workload, 3, program, folder.path())?;
+        run(workload, 3, Command::new(env!("CARGO_BIN_EXE_larder")))?;
         eprintln!("{}: answers as it should", workload.name);
     }
     eprintln!("to count instructions: benches/instructions/run");
     Ok(ExitCode::SUCCESS)
 }
 
+/// Two at a time: what is counted does not depend on what else there is to do.
 fn count_each(binary: &Path) -> Result<ExitCode, Failure> {
-    let binary = std::fs::canonicalize(binary)?;
-    let folder = tempfile::tempdir()?;
+    let binary = &std::fs::canonicalize(binary)?;
     let mut code = ExitCode::SUCCESS;
-    for workload in &workloads() {
-        let allowed = budget(workload.name)?;
-        // What the longer run wrote stays, to be looked at.
-        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{}", workload.name));
-        let mut counts = [0; 2];
-        for (count, hits) in counts.iter_mut().zip(HITS) {
-            let mut program = Command::new("valgrind");
-            program.args(["--tool=callgrind", "--quiet"]);
-            program.arg(format!("--callgrind-out-file={}", file.display())).arg(&binary);
-            run(workload, hits, program, folder.path())?;
-            *count = total(&file)?;
+    for pair in workloads().chunks(2) {
+        let counts: Vec<_> = thread::scope(|scope| {
+            let counting: Vec<_> = pair.iter().map(|workload| scope.spawn(|| count(workload, binary))).collect();
+            counting.into_iter().map(|counting| counting.join().expect("counting does not panic")).collect()
+        });
+        for (workload, counted) in pair.iter().zip(counts) {
+            let (each, allowed) = (counted?, budget(workload.name)?);
+            let share = each as f64 / allowed as f64;
+            let verdict = match share {
+                _ if share > 1.0 => {
+                    code = ExitCode::FAILURE;
+                    "TOO MANY"
+                }
+                _ if share < SLACK => "fewer: lower the budget",
+                _ => "within the budget",
+            };
+            let (name, percent) = (workload.name, share * 100.0);
+            eprintln!("{name:<14}{each:>8} instructions a hit, {percent:>5.1} % of {allowed}: {verdict}");
+            eprintln!("              callgrind_annotate --inclusive=yes {} | head -60", written(name).display());
         }
-        let each = counts[1].saturating_sub(counts[0]) / u64::from(HITS[1] - HITS[0]);
-        let share = each as f64 / allowed as f64;
-        let verdict = match share {
-            _ if share > 1.0 => {
-                code = ExitCode::FAILURE;
-                "TOO MANY"
-            }
-            _ if share < SLACK => "fewer: lower the budget",
-            _ => "within the budget",
-        };
-        eprintln!(
-            "{:<14}{each:>8} instructions a hit, {:>5.1} % of {allowed}: {verdict}",
-            workload.name,
-            share * 100.0
-        );
-        eprintln!("              callgrind_annotate --inclusive=yes {} | head -60", file.display());
     }
     Ok(code)
+}
+
+/// Instructions of one hit.
+fn count(workload: &Workload, binary: &Path) -> Result<u64, Failure> {
+    let file = written(workload.name);
+    let mut counts = [0; 2];
+    for (count, hits) in counts.iter_mut().zip(HITS) {
+        let mut program = Command::new("valgrind");
+        program.args(["--tool=callgrind", "--quiet"]);
+        program.arg(format!("--callgrind-out-file={}", file.display())).arg(binary);
+        run(workload, hits, program)?;
+        *count = total(&file)?;
+    }
+    Ok(counts[1].saturating_sub(counts[0]) / u64::from(HITS[1] - HITS[0]))
+}
+
+/// Where callgrind writes: what it wrote of the longer run stays, to be looked at.
+fn written(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{name}"))
 }
 
 fn budget(name: &str) -> Result<u64, Failure> {
@@ -140,9 +149,9 @@ fn budget(name: &str) -> Result<u64, Failure> {
 }
 
 /// Has `program` answer that many hits.
-fn run(workload: &Workload, hits: u32, program: Command, folder: &Path) -> Result<(), Failure> {
-    let origin = Origin::start()?;
-    let mut server = Server::start(origin.address, program, folder)?;
+fn run(workload: &Workload, hits: u32, program: Command) -> Result<(), Failure> {
+    let (origin, folder) = (Origin::start()?, tempfile::tempdir()?);
+    let mut server = Server::start(origin.address, program, folder.path())?;
     // What is hit has been stored over a connection of its own.
     let whole = ("200", 1024);
     over_http1(server.address, &request(HIT, ""), 1, whole)?;

@@ -21,6 +21,9 @@ use super::{BoxError, pages};
 /// Loose pieces are gathered into one of this size: few enough to send quickly, small enough to copy at once.
 const PIECE: usize = 256 * 1024;
 
+/// A body of so many bytes at most is copied for the store, which then has it alone.
+const COPIED: usize = 4 * 1024;
+
 /// What a body keeps for its readers when it is too large to be stored.
 const WINDOW: u64 = 4 * 1024 * 1024;
 
@@ -165,8 +168,11 @@ impl Writer {
         let mut state = self.inner.lock();
         state.append(last);
         state.gather();
-        let pieces = state.pieces.iter().map(|(_, piece)| piece.clone()).collect();
-        StoredBody::from_pieces(pieces)
+        match state.pieces.make_contiguous() {
+            // Its readers have theirs for a moment only; bytes that were ever shared keep a count beside them.
+            [(_, piece)] if piece.len() <= COPIED => StoredBody::from_bytes(Bytes::copy_from_slice(piece)),
+            pieces => StoredBody::from_pieces(pieces.iter().map(|(_, piece)| piece.clone()).collect()),
+        }
     }
 
     /// Shows the end: the body is complete. `hold` is dropped with the last reader: slow ones keep the pieces.
@@ -385,9 +391,10 @@ mod tests {
         let late = body.reader().expect("open");
         let stored = writer.seal("three".into());
         writer.finish(None, ());
+        let single = stored.as_single().expect("gathered into one piece");
+        assert!(*single == "onetwothree" && single.is_unique(), "nobody else has it");
         assert_eq!(read_all(early).await.expect("complete"), b"twothree");
         assert_eq!(read_all(late).await.expect("complete"), b"onetwothree");
-        assert_eq!(stored.as_single().expect("gathered into one piece"), "onetwothree");
     }
 
     #[tokio::test]
