@@ -19,7 +19,7 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin {
     /// The socket, where what is written is what goes out.
     fn in_the_clear(&self) -> Option<&TcpStream>;
 
-    /// Writes of these pieces what the client takes, without copying those that lie in pages of their own; how many bytes.
+    /// Writes of these pieces what the client takes, without copying those that lie in files; how many bytes.
     fn poll_send(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self.in_the_clear().and_then(|socket| Some((socket, First::of(pieces)?))) {
             Some((socket, First::Lend(piece))) => poll_with(socket, cx, || piece.send(socket)),

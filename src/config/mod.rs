@@ -20,7 +20,9 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::hash::BuildHasher;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -164,13 +166,10 @@ fn read_file(path: &Path) -> Result<String, Findings> {
         findings.error(None, what, help);
         findings
     };
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(path)
-        .and_then(|file| std::io::Read::read_to_end(&mut std::io::Read::take(file, MOST_BYTES + 1), &mut bytes));
-    if let Err(error) = read {
+    let bytes = bytes_of(path).map_err(|error| {
         let help = "name the file with --config, or serve without one: larder serve --origin http://127.0.0.1:3000";
-        return Err(refuse(format!("{name} cannot be read: {error}"), help));
-    }
+        refuse(format!("{name} cannot be read: {error}"), help)
+    })?;
     if bytes.len() as u64 > MOST_BYTES {
         return Err(refuse(
             format!("{name} is larger than {MOST_BYTES} bytes"),
@@ -182,6 +181,13 @@ fn read_file(path: &Path) -> Result<String, Findings> {
         let line = memchr::memchr_iter(b'\n', &error.as_bytes()[..at]).count() + 1;
         refuse(format!("{name} is not UTF-8, from line {line} on"), "save the file as UTF-8")
     })
+}
+
+/// What is in a file, and one byte more than there may be at most.
+fn bytes_of(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Where relative paths of the file begin.

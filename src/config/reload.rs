@@ -4,8 +4,6 @@
 //! bind mounts, a folder that is itself replaced), so we look at the file every two seconds, too: the events of the
 //! system only make it quicker.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Loaded, MOST_BYTES, Source, fingerprint};
+use super::{Loaded, Source, bytes_of, fingerprint};
 
 /// How often the file is looked at without being told: with what follows, well within the 5 s that are promised.
 const POLL: Duration = Duration::from_secs(2);
@@ -143,12 +141,8 @@ impl Watch {
     async fn look(&self) -> Option<u64> {
         let file = self.file.clone()?;
         // In one go: each step of a file that is read bit by bit is a thread's.
-        let reading = tokio::task::spawn_blocking(move || {
-            let mut bytes = Vec::new();
-            File::open(file).ok()?.take(MOST_BYTES + 1).read_to_end(&mut bytes).ok()?;
-            Some(fingerprint(&bytes))
-        });
-        reading.await.ok()?
+        let bytes = tokio::task::spawn_blocking(move || bytes_of(&file)).await.ok()?.ok()?;
+        Some(fingerprint(&bytes))
     }
 }
 

@@ -1,8 +1,7 @@
 //! How many connections do this process's file descriptors allow?
 
-use std::num::NonZero;
-
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Handle;
 
 use crate::config::settings::Settings;
 
@@ -20,10 +19,7 @@ pub(super) fn places(settings: &Settings) -> usize {
     let limit = raise();
     let wanted = settings.server.max_connections;
     let of_origins: usize = settings.origins.iter().map(|origin| origin.max_connections).sum();
-    let threads = match settings.server.threads {
-        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
-        threads => threads,
-    };
+    let threads = Handle::current().metrics().num_workers();
     let places = left_for_clients(limit, OTHERS + threads * OF_A_THREAD, of_origins);
     if places < wanted {
         tracing::warn!(
