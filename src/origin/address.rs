@@ -88,9 +88,8 @@ impl Address {
         UnderWay(Arc::clone(self))
     }
 
-    /// The connection used last of those that were idle for at most `longest`.
-    pub(super) fn take_idle(&self, longest: Duration) -> Option<Connection> {
-        let now = Instant::now();
+    /// The connection used last of those that are, `now`, idle for at most `longest`.
+    pub(super) fn take_idle(&self, longest: Duration, now: Instant) -> Option<Connection> {
         loop {
             // The newest: the older ones can be let go when there are too many.
             let newest = self.idle().pop_back()?;

@@ -65,7 +65,7 @@ impl Try<'_> {
     pub(super) async fn run(&self, permit: Permit) -> Result<Answer, Failure> {
         let begun = Instant::now();
         let under_way = self.address.begin();
-        let connection = match self.connection().await {
+        let connection = match self.connection(begun).await {
             Ok(connection) => connection,
             Err(error) => {
                 let permit = Some(permit);
@@ -84,11 +84,11 @@ impl Try<'_> {
     }
 
     /// A pooled connection, or a new one.
-    async fn connection(&self) -> Result<Connection, OriginError> {
+    async fn connection(&self, now: Instant) -> Result<Connection, OriginError> {
         let is_repeatable = self.order.template.is_idempotent() && self.order.upload.is_none();
         let longest = if is_repeatable { IDLE_LIMIT } else { FRESH_ENOUGH };
         while self.may_reuse
-            && let Some(mut connection) = self.address.take_idle(longest)
+            && let Some(mut connection) = self.address.take_idle(longest, now)
         {
             if is_ready(&mut connection).await {
                 return Ok(connection);

@@ -42,7 +42,7 @@ pub(super) async fn check(upstream: &Upstream, address: &Arc<Address>, target: &
         }
         None => {}
     }
-    upstream.say_up(address, address.vitals.is_available(std::time::Instant::now()));
+    upstream.say_up(address, address.vitals.is_available());
 }
 
 /// The status that the address answers with.

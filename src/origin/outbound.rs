@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use super::Outbound;
 use super::upload::UploadReader;
 use crate::body::request::RequestBody;
-use crate::client::Client;
+use crate::client::{Client, write_address};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -116,7 +116,8 @@ fn introduce(headers: &mut HeaderMap, client: &Client) {
     extend(headers, VIA, HeaderValue::from_static(VIA_US));
     extend(headers, CAPABILITY.0, HeaderValue::from_static(CAPABILITY.1));
     let peer = client.peer.ip().to_canonical();
-    let address = peer.to_string();
+    let mut address = Vec::new();
+    write_address(peer, &mut address);
     extend_with(headers, FORWARDED_FOR, &address);
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(client.scheme.as_str()));
     if let (Entry::Vacant(entry), Ok(authority)) =
@@ -132,15 +133,16 @@ fn introduce(headers: &mut HeaderMap, client: &Client) {
 }
 
 /// One element of `Forwarded`. RFC 7239 §4; IPv6 addresses and ports make a value that must be quoted (§6).
-fn forwarded(is_ipv6: bool, address: &str, client: &Client) -> String {
-    let (open, close) = if is_ipv6 { ("\"[", "]\"") } else { ("", "") };
-    let quote = if client.authority.contains([':', '[']) { "\"" } else { "" };
-    let scheme = client.scheme.as_str();
-    ["for=", open, address, close, ";host=", quote, &*client.authority, quote, ";proto=", scheme].concat()
+fn forwarded(is_ipv6: bool, address: &[u8], client: &Client) -> Vec<u8> {
+    let (open, close): (&[u8], &[u8]) = if is_ipv6 { (b"\"[", b"]\"") } else { (b"", b"") };
+    let authority = client.authority.as_bytes();
+    let quote: &[u8] = if memchr::memchr2(b':', b'[', authority).is_some() { b"\"" } else { b"" };
+    let scheme = client.scheme.as_str().as_bytes();
+    [b"for=", open, address, close, b";host=", quote, authority, quote, b";proto=", scheme].concat()
 }
 
-fn extend_with(headers: &mut HeaderMap, name: HeaderName, member: &str) {
-    if let Ok(member) = HeaderValue::try_from(member) {
+fn extend_with(headers: &mut HeaderMap, name: HeaderName, member: &[u8]) {
+    if let Ok(member) = HeaderValue::from_bytes(member) {
         extend(headers, name, member);
     }
 }

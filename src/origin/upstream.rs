@@ -79,8 +79,7 @@ impl Upstream {
 
     /// Whether an address may be asked.
     pub(super) fn is_up(&self) -> bool {
-        let now = Instant::now();
-        self.addresses.load().iter().any(|address| address.vitals.is_available(now))
+        self.addresses.load().iter().any(|address| address.vitals.is_available())
     }
 
     /// Asks the origin: tries, and tries again where that is safe and allowed.
@@ -141,10 +140,9 @@ impl Upstream {
         // A connection that the origin closed while it was idle says nothing of its health.
         let is_stale = failure.was_reused && matches!(failure.error, OriginError::Lost { .. });
         let Some(fault) = fault(&failure.error).filter(|_| !is_stale) else { return };
-        let now = Instant::now();
-        let is_other = |other: &&Arc<Address>| !Arc::ptr_eq(other, address) && other.vitals.is_available(now);
+        let is_other = |other: &&Arc<Address>| !Arc::ptr_eq(other, address) && other.vitals.is_available();
         let is_last = self.addresses.load().iter().find(is_other).is_none();
-        if let Some(ejected_for) = address.vitals.failed(fault, is_last, now) {
+        if let Some(ejected_for) = address.vitals.failed(fault, is_last, Instant::now()) {
             let error = &failure.error as &dyn std::error::Error;
             tracing::warn!(origin = %self.name, address = %address.socket, ?ejected_for, error, "ejected the origin's address");
             self.say_up(address, false);
@@ -167,8 +165,7 @@ impl Upstream {
 
     /// Says of every address whether it may be asked.
     pub(super) fn say_all_up(&self) {
-        let now = Instant::now();
-        self.addresses.load().iter().for_each(|address| self.say_up(address, address.vitals.is_available(now)));
+        self.addresses.load().iter().for_each(|address| self.say_up(address, address.vitals.is_available()));
     }
 
     /// Takes every address out of the metrics.
@@ -225,12 +222,11 @@ impl<'a> Course<'a> {
     /// An address that may be asked and was not tried yet.
     fn choose(&self) -> Option<Arc<Address>> {
         let addresses = self.upstream.addresses.load();
-        let now = Instant::now();
         let is_new = |address: &Arc<Address>| !self.tried.iter().any(|tried| Arc::ptr_eq(tried, address));
         let candidates: SmallVec<[Candidate; 8]> = addresses
             .iter()
             .enumerate()
-            .filter(|(_, address)| is_new(address) && address.vitals.is_available(now))
+            .filter(|(_, address)| is_new(address) && address.vitals.is_available())
             .map(|(index, address)| Candidate { index, under_way: address.under_way(), hash: address.hash })
             .collect();
         let chosen = balance::choose(self.upstream.spec.balance, &candidates, self.affinity, self.turn)?;

@@ -56,10 +56,15 @@ struct State {
 }
 
 impl Vitals {
-    /// Whether the address may be asked at `now`.
-    pub(super) fn is_available(&self, now: Instant) -> bool {
+    /// Whether the address may be asked now.
+    pub(super) fn is_available(&self) -> bool {
+        self.is_available_at(Instant::now)
+    }
+
+    /// The same at the moment that `now` tells. The clock is not asked where the address is well.
+    fn is_available_at(&self, now: impl FnOnce() -> Instant) -> bool {
         let state = self.state();
-        !state.is_down && state.ejected_until.is_none_or(|until| until <= now)
+        !state.is_down && state.ejected_until.is_none_or(|until| until <= now())
     }
 
     /// The address answered. True: it had been ejected.
@@ -139,10 +144,10 @@ mod tests {
         for _ in 1..EJECT_AFTER {
             assert_eq!(vitals.failed(Fault::Answer, false, now), None);
         }
-        assert!(vitals.is_available(now));
+        assert!(vitals.is_available_at(|| now));
         assert_eq!(vitals.failed(Fault::Answer, false, now), Some(FIRST_EJECTION));
-        assert!(!vitals.is_available(now));
-        assert!(vitals.is_available(now + FIRST_EJECTION), "an ejection ends by itself");
+        assert!(!vitals.is_available_at(|| now));
+        assert!(vitals.is_available_at(|| now + FIRST_EJECTION), "an ejection ends by itself");
     }
 
     #[test]
@@ -153,7 +158,7 @@ mod tests {
             assert_eq!(vitals.failed(Fault::Connect, false, now), None);
             vitals.succeeded();
         }
-        assert!(vitals.is_available(now));
+        assert!(vitals.is_available_at(|| now));
     }
 
     #[test]
@@ -184,7 +189,7 @@ mod tests {
         }
         assert_eq!(vitals.failed(Fault::Connect, true, now), Some(FIRST_EJECTION));
         let later = now + FIRST_EJECTION;
-        assert!(vitals.is_available(later));
+        assert!(vitals.is_available_at(|| later));
         assert_eq!(vitals.failed(Fault::Connect, true, later), Some(FIRST_EJECTION), "it does not grow");
     }
 
@@ -216,8 +221,8 @@ mod tests {
         for _ in 0..EJECT_AFTER {
             vitals.failed(Fault::Answer, false, now);
         }
-        assert!(!vitals.is_available(now));
+        assert!(!vitals.is_available_at(|| now));
         assert_eq!(vitals.checked(true, 1), None);
-        assert!(vitals.is_available(now));
+        assert!(vitals.is_available_at(|| now));
     }
 }

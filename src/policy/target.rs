@@ -84,13 +84,28 @@ pub fn path_fault(target: &PathAndQuery) -> Option<&'static str> {
 /// Whether this is a path and query that everybody reads alike, so that nothing more need be asked of it: no byte that some
 /// library refuses, and no segment that begins with a dot. [`path_fault`] finds nothing in it.
 pub fn is_plain(target: &[u8]) -> bool {
-    let is_plain_byte = |&byte: &u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
     let may_be_dots = |at: usize| matches!(target.get(at + 1..), Some([b'.', ..] | [b'%', b'2', b'e' | b'E', ..]));
     target.first() == Some(&b'/')
         && target.len() <= MAX_TARGET
-        && target.iter().all(is_plain_byte)
+        && target.iter().all(|&byte| PLAIN[usize::from(byte)])
         && !memchr::memchr_iter(b'/', target).any(may_be_dots)
 }
+
+/// By byte: whether a plain target may hold it. Looked up, not compared with each: every hit asks it of every byte.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        plain[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut others: &[u8] = b"-._~!$&'()*+,;=:@/?%";
+    while let [other, rest @ ..] = others {
+        plain[*other as usize] = true;
+        others = rest;
+    }
+    plain
+};
 
 /// Visible ASCII without what no URL holds and some servers read as something else (RFC 3986 §2).
 const fn is_target_byte(byte: u8) -> bool {

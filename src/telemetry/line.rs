@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::body::response::End;
-use crate::client::RequestId;
+use crate::client::{RequestId, write_address};
 use crate::policy::time::Timestamp;
 
 /// What a line says.
@@ -35,7 +35,7 @@ impl Line<'_> {
         out.extend_from_slice(b"{\"time\":\"");
         write_time(self.received, out);
         out.extend_from_slice(b"\",\"client\":\"");
-        write_display(self.client, out);
+        write_address(self.client, out);
         out.extend_from_slice(b"\",\"method\":\"");
         escape(self.method, &JSON, out);
         out.extend_from_slice(b"\",\"url\":\"");
@@ -57,7 +57,7 @@ impl Line<'_> {
         }
         if let Some((address, time)) = self.origin {
             out.extend_from_slice(b"\",\"origin\":\"");
-            write_display(address, out);
+            write_socket(address, out);
             out.extend_from_slice(b"\",\"origin_ms\":");
             write_millis(time, out);
             out.extend_from_slice(b",\"end\":\"");
@@ -75,7 +75,7 @@ impl Line<'_> {
     pub(crate) fn write_text(&self, out: &mut Vec<u8>) {
         write_time(self.received, out);
         out.push(b' ');
-        write_display(self.client, out);
+        write_address(self.client, out);
         out.extend_from_slice(b" \"");
         escape(self.method, &TEXT, out);
         out.push(b' ');
@@ -95,7 +95,7 @@ impl Line<'_> {
         out.extend_from_slice(self.detail.unwrap_or("-").as_bytes());
         out.push(b' ');
         if let Some((address, time)) = self.origin {
-            write_display(address, out);
+            write_socket(address, out);
             out.push(b' ');
             write_millis(time, out);
         } else {
@@ -125,7 +125,7 @@ impl Line<'_> {
 
     fn write_request_id(&self, how: &Escapes, out: &mut Vec<u8>) {
         match self.request_id {
-            RequestId::Made(id) => write_display(format_args!("{id:016x}"), out),
+            RequestId::Made(id) => out.extend_from_slice(&RequestId::digits(*id)),
             // `accept` takes visible ASCII only.
             RequestId::Given(value) => escape(value.to_str().unwrap_or("?"), how, out),
         }
@@ -153,6 +153,16 @@ fn escape(text: &str, how: &Escapes, out: &mut Vec<u8>) {
             other => out.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
+}
+
+/// Writes address and port as their `Display` does.
+fn write_socket(socket: SocketAddr, out: &mut Vec<u8>) {
+    if socket.is_ipv6() {
+        return write_display(socket, out);
+    }
+    write_address(socket.ip(), out);
+    out.push(b':');
+    write_integer(u64::from(socket.port()), out);
 }
 
 fn write_display(value: impl std::fmt::Display, out: &mut Vec<u8>) {

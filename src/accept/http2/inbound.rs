@@ -5,6 +5,8 @@
 //! connection in part, and nothing of the streams that were answered here: to it they are closed, as unused ones are
 //! (RFC 9113 §5.1.1). Whatever breaks the rules ends the connection by its hand.
 
+use std::time::Instant;
+
 use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 
@@ -41,6 +43,8 @@ pub(super) struct Inbound<H> {
     decoder: Decoder,
     fields: FieldList,
     pub(super) budget: Budget,
+    /// When what is looked at was read.
+    received: Instant,
     /// What is on its way to the library.
     passing: BytesMut,
     /// Bytes that go to the library as they are: of the preface, or of a payload.
@@ -64,6 +68,7 @@ impl<H: Handler> Inbound<H> {
             decoder: Decoder::new(),
             fields: FieldList::default(),
             budget: Budget::new(coarse_now()),
+            received: Instant::now(),
             passing: BytesMut::new(),
             left: PREFACE_BYTES,
             block: None,
@@ -113,7 +118,7 @@ impl<H: Handler> Inbound<H> {
     /// with, and how many requests were answered.
     pub(super) fn read(&mut self, bytes: &[u8], outbound: &mut Outbound, pulse: &Pulse) -> (usize, usize) {
         let (mut at, before) = (0, pulse.requests());
-        self.is_short = false;
+        (self.is_short, self.received) = (false, Instant::now());
         while !self.is_stopped && self.passing.len() < MOST_PASSING && !outbound.is_full() {
             self.make_up(outbound);
             let rest = &bytes[at..];
@@ -264,7 +269,7 @@ impl<H: Handler> Inbound<H> {
     fn answer(&mut self, stream: u32, fields: &FieldList, outbound: &mut Outbound) -> bool {
         let Some(room) = outbound.room() else { return false };
         let mut written = Vec::new();
-        let body = question::ask(fields, room, |question| self.express.answer(question, &mut written));
+        let body = question::ask(fields, (self.received, room), |question| self.express.answer(question, &mut written));
         if let Some(body) = &body {
             outbound.answer(stream, &written, body);
         }

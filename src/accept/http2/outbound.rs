@@ -18,6 +18,9 @@ const LARGE_BYTES: usize = 4 << 10;
 /// What is kept at most, before the next answer or frame.
 const MOST_BYTES: usize = 32 << 10;
 
+/// Room for what is kept in one turn, mostly: as much as one TLS record takes.
+const USUAL_BYTES: usize = 16 << 10;
+
 /// The largest body that is sent from here, copied: what every stream takes if nobody says otherwise.
 const MOST_BODY: usize = (64 << 10) - 1;
 
@@ -121,7 +124,8 @@ impl Outbound {
     /// Answers a stream with what is written as HTTP/1.1 has it; `body` where it is not behind that head.
     pub(super) fn answer(&mut self, stream: u32, written: &[u8], body: &Bytes) {
         let pieces = body.len() / frame::MOST_PAYLOAD + 2;
-        self.gathered.reserve(written.len() + body.len() + pieces * HEADER_BYTES);
+        let length = written.len() + body.len() + pieces * HEADER_BYTES;
+        self.gathered.reserve(if self.gathered.is_empty() { length.max(USUAL_BYTES) } else { length });
         let start = self.gathered.len();
         self.gathered.put_bytes(0, HEADER_BYTES);
         if !std::mem::replace(&mut self.has_no_table, true) {

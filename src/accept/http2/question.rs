@@ -29,9 +29,13 @@ impl<'a> Pseudo<'a> {
     }
 }
 
-/// Asks `answer` the question that `fields` are. `None`: they are none, or it has no answer.
-pub(super) fn ask<A>(fields: &FieldList, room: usize, answer: impl FnOnce(&Question<'_>) -> Option<A>) -> Option<A> {
-    let received = Instant::now();
+/// Asks `answer` the question that `fields` are, which were received then; the body has so much room. `None`: they are no
+/// question, or it has no answer.
+pub(super) fn ask<A>(
+    fields: &FieldList,
+    (received, room): (Instant, usize),
+    answer: impl FnOnce(&Question<'_>) -> Option<A>,
+) -> Option<A> {
     let mut pseudo = Pseudo::default();
     let mut crumbs = Crumbs::default();
     let mut headers = [EMPTY_HEADER; MAX_FIELDS];
@@ -132,7 +136,7 @@ mod tests {
         }
         let mut fields = FieldList::default();
         Decoder::new().decode(&block, &mut fields, 10_000).expect("a block");
-        ask(&fields, 7, |question| {
+        ask(&fields, (Instant::now(), 7), |question| {
             assert_eq!(question.room, 7);
             let fields = question.fields.iter();
             let fields = fields.map(|field| format!(" {}={}", field.name, String::from_utf8_lossy(field.value)));

@@ -3,25 +3,23 @@
 //! Without a table of our own, and without Huffman's code: a field's bytes are the same on each connection, and at each
 //! place in it, and writing them is copying them.
 
-use bytes::BufMut;
 use http::StatusCode;
 
 use super::table::STATIC;
 
 /// Writes a field, whose name has to be in lower case already. A sensitive one says that no table may have it: §7.1.3.
-pub(crate) fn write_field(block: &mut impl BufMut, name: &[u8], value: &[u8], is_sensitive: bool) {
-    let named = SLOTS[usize::from(slot(name))];
-    // Pairs of one name are neighbours.
-    let of_name = STATIC[usize::from(named)..].iter().take_while(|pair| pair.name() == name);
-    let mut is_named = false;
-    for (index, pair) in (named + 1..).zip(of_name) {
-        is_named = true;
-        if pair.value() == value && !is_sensitive {
-            return write_number(block, 0x80, 0x7f, usize::from(index));
-        }
+pub(crate) fn write_field(block: &mut Vec<u8>, name: &[u8], value: &[u8], is_sensitive: bool) {
+    let Slot { first, pairs } = SLOTS[usize::from(slot(name))];
+    let (first, pairs) = (usize::from(first), &STATIC[usize::from(first)..][..usize::from(pairs)]);
+    let is_named = pairs.first().is_some_and(|pair| pair.name() == name);
+    if is_named
+        && !is_sensitive
+        && let Some(at) = pairs.iter().position(|pair| pair.value() == value)
+    {
+        return write_number(block, 0x80, 0x7f, first + at + 1);
     }
     let form = if is_sensitive { 0x10 } else { 0 };
-    write_number(block, form, 0x0f, if is_named { usize::from(named) + 1 } else { 0 });
+    write_number(block, form, 0x0f, if is_named { first + 1 } else { 0 });
     if !is_named {
         write_string(block, name);
     }
@@ -29,26 +27,26 @@ pub(crate) fn write_field(block: &mut impl BufMut, name: &[u8], value: &[u8], is
 }
 
 /// Writes the `:status` of a response.
-pub(crate) fn write_status(block: &mut impl BufMut, status: StatusCode) {
+pub(crate) fn write_status(block: &mut Vec<u8>, status: StatusCode) {
     write_field(block, b":status", status.as_str().as_bytes(), false);
 }
 
-fn write_string(block: &mut impl BufMut, string: &[u8]) {
+fn write_string(block: &mut Vec<u8>, string: &[u8]) {
     write_number(block, 0, 0x7f, string.len());
-    block.put_slice(string);
+    block.extend_from_slice(string);
 }
 
 /// Writes a number behind the bits before it. RFC 7541 §5.1.
-pub(super) fn write_number(block: &mut impl BufMut, form: u8, mask: u8, number: usize) {
+pub(super) fn write_number(block: &mut Vec<u8>, form: u8, mask: u8, number: usize) {
     let Some(mut rest) = number.checked_sub(usize::from(mask)) else {
-        return block.put_u8(form | low_bits(number));
+        return block.push(form | low_bits(number));
     };
-    block.put_u8(form | mask);
+    block.push(form | mask);
     while rest >= 0x80 {
-        block.put_u8(0x80 | low_bits(rest));
+        block.push(0x80 | low_bits(rest));
         rest >>= 7;
     }
-    block.put_u8(low_bits(rest));
+    block.push(low_bits(rest));
 }
 
 /// The lowest 7 bits of a number.
@@ -56,8 +54,15 @@ fn low_bits(number: usize) -> u8 {
     number.to_le_bytes()[0] & 0x7f
 }
 
-/// By `slot` of a name: which pair of the static table is the first that may have it.
-static SLOTS: [u8; 256] = slots();
+/// Which pairs of the static table may have a name: so many neighbours, from this one on.
+#[derive(Clone, Copy)]
+struct Slot {
+    first: u8,
+    pairs: u8,
+}
+
+/// By `slot` of the name.
+static SLOTS: [Slot; 256] = slots();
 
 /// Where a name is looked for. The factors are such that no two names of the static table meet.
 const fn slot(name: &[u8]) -> u8 {
@@ -66,22 +71,21 @@ const fn slot(name: &[u8]) -> u8 {
     first.wrapping_add(last.wrapping_mul(95)).wrapping_add(length.wrapping_mul(2))
 }
 
-const fn slots() -> [u8; 256] {
+const fn slots() -> [Slot; 256] {
+    let mut slots = [Slot { first: 0, pairs: 0 }; 256];
     let [mut at, ..] = STATIC.len().to_le_bytes();
-    let mut slots = [at; 256];
-    // From the last to the first, which stays.
     while at > 0 {
         at -= 1;
         let pair = &STATIC[at as usize];
         let (name, _) = pair.bytes.split_at(pair.name_length);
-        slots[slot(name) as usize] = at;
+        let slot = &mut slots[slot(name) as usize];
+        *slot = Slot { first: at, pairs: slot.pairs + 1 };
     }
     slots
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::BytesMut;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -137,7 +141,7 @@ mod tests {
             (999, b"\x08\x03999"),
         ];
         for (status, want) in cases {
-            let mut block = BytesMut::new();
+            let mut block = Vec::new();
             write_status(&mut block, StatusCode::from_u16(status).expect("a status"));
             assert_eq!(block, want, "{status}");
         }
