@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::arguments::Arguments;
 use crate::client::Client;
 use crate::load::{Load, Sample, median};
-use crate::servers::{Kind, Options, Place, Server, urls_script};
+use crate::servers::{Kind, Options, Place, Server, new_urls_script, urls_script};
 use crate::table::{self, Row};
-use crate::workloads::{self, URLS, URLS_PREFIX, Workload};
+use crate::workloads::{self, URLS, URLS_PREFIX, Urls, Workload};
 use crate::{Failure, process, stampede};
 
 /// The least that wrk and h2load take; enough to see that they understand the answers.
@@ -47,7 +47,11 @@ fn started(arguments: &Arguments, place: &Place, wanted: bool) -> Result<Vec<Ser
 }
 
 fn compared(workload: &Workload, servers: &[Server], arguments: &Arguments, place: &Place) -> Result<Row, Failure> {
-    let script = workload.is_spread.then(|| urls_script(place, URLS_PREFIX, URLS)).transpose()?;
+    let script = match workload.urls {
+        Urls::One => None,
+        Urls::Many => Some(urls_script(place, URLS_PREFIX, URLS)?),
+        Urls::New => Some(new_urls_script(place, workload.target)?),
+    };
     let load = workload.load(script);
     let mut able = Vec::new();
     for server in servers {
@@ -107,15 +111,16 @@ fn checked(workload: &Workload, server: &Server, arguments: &Arguments, place: &
         return Ok(false);
     }
     let connect = || server.connect(place, workload.secure);
-    if workload.is_spread {
+    if workload.urls == Urls::Many {
         let count = if arguments.smoke { URLS / 10 } else { URLS };
         connect()?.fetch((0..count).map(|number| format!("{URLS_PREFIX}{number}")))?;
     }
     // Filled by a request without the workload's fields: a range or a condition would not fill it.
     let _ = connect()?.get(workload.target, &[])?;
-    right(workload, &mut connect()?)?;
+    right(workload, workload.target, &mut connect()?)?;
     let before = place.origin.requests();
-    right(workload, &mut connect()?)?;
+    let last = workload.target.to_owned() + if workload.urls == Urls::New { "last" } else { "" };
+    right(workload, &last, &mut connect()?)?;
     let asked = place.origin.requests() - before;
     if asked != u64::from(!workload.is_hit) {
         return Err(format!("the origin was asked {asked} times").into());
@@ -123,9 +128,9 @@ fn checked(workload: &Workload, server: &Server, arguments: &Arguments, place: &
     Ok(true)
 }
 
-fn right(workload: &Workload, client: &mut Client) -> Result<(), Failure> {
+fn right(workload: &Workload, target: &str, client: &mut Client) -> Result<(), Failure> {
     let fields: Vec<_> = workload.fields.iter().map(String::as_str).collect();
-    let reply = client.get(workload.target, &fields)?;
+    let reply = client.get(target, &fields)?;
     let is_right = reply.body.len() == workload.length && reply.body.iter().all(|byte| *byte == b'x');
     if reply.status != workload.status || !is_right {
         let status = reply.head.lines().next().unwrap_or_default();

@@ -247,6 +247,13 @@ pub(crate) fn urls_script(place: &Place, prefix: &str, count: usize) -> Result<P
     Ok(file)
 }
 
+/// The script for wrk that asks for URLs which begin so, and which nobody has asked for before.
+pub(crate) fn new_urls_script(place: &Place, prefix: &str) -> Result<PathBuf, Failure> {
+    let file = place.path("new.lua");
+    fs::write(&file, filled(include_str!("new.lua"), &[("prefix", &prefix)]))?;
+    Ok(file)
+}
+
 /// Ports that nobody listens on: the system's choice.
 fn free_ports() -> Result<[SocketAddr; 3], Failure> {
     let listen = || TcpListener::bind("127.0.0.1:0");

@@ -29,6 +29,17 @@ const BROWSER: [&str; 12] = [
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
 ];
 
+/// Which URLs a load asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urls {
+    /// Its target, which was asked for before.
+    One,
+    /// Many, which were all asked for before.
+    Many,
+    /// Another one each time, which begins with its target.
+    New,
+}
+
 /// A load, and what its answers have to be.
 pub(crate) struct Workload {
     /// For the command line.
@@ -44,14 +55,13 @@ pub(crate) struct Workload {
     pub(crate) length: usize,
     /// Whether the origin must not be asked; else it must be, each time.
     pub(crate) is_hit: bool,
-    /// Whether there are many URLs below the target.
-    pub(crate) is_spread: bool,
+    pub(crate) urls: Urls,
 }
 
 impl Workload {
     fn new(name: &'static str, title: &'static str, target: &'static str) -> Self {
         let (fields, secure, streams) = (Vec::new(), false, None);
-        Self { name, title, target, fields, secure, streams, status: 200, length: 1024, is_hit: true, is_spread: false }
+        Self { name, title, target, fields, secure, streams, status: 200, length: 1024, is_hit: true, urls: Urls::One }
     }
 
     fn with(self, fields: &[&str]) -> Self {
@@ -81,7 +91,7 @@ pub(crate) fn all() -> Vec<Workload> {
     vec![
         Workload::new("hit", "1 KiB hit, one URL, keep-alive", "/kib/1/a"),
         Workload::new("browser", "the same with 12 browser-like request fields", "/kib/1/a").with(&BROWSER),
-        Workload { is_spread: true, ..Workload::new("spread", "1 KiB hits over 10,000 URLs, skewed", "/kib/1/url-0") },
+        Workload { urls: Urls::Many, ..Workload::new("spread", "1 KiB hits over 10,000 URLs, skewed", "/kib/1/url-0") },
         Workload::new("hit-100k", "100 KiB hit", "/kib/100/a").length(102_400),
         Workload::new("hit-1m", "1 MiB hit", "/kib/1024/a").length(1_048_576),
         Workload { status: 304, ..Workload::new("not-modified", "304 to If-None-Match", "/kib/1/a") }
@@ -98,6 +108,7 @@ pub(crate) fn all() -> Vec<Workload> {
         Workload::new("connect-tls", "1 KiB hit, a new TLS connection each, tickets offered", "/kib/1/a")
             .with(&close)
             .secure(),
+        Workload { is_hit: false, urls: Urls::New, ..Workload::new("miss", "1 KiB miss, stored", "/kib/1/new-") },
         Workload { is_hit: false, ..Workload::new("pass", "1 KiB passed through, not storable", "/pass/a") },
     ]
 }

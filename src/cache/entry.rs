@@ -81,8 +81,11 @@ impl Head {
         all
     }
 
-    /// States the body's length.
+    /// States the body's length, where the origin did not.
     pub fn state_length(&mut self, length: u64) {
+        if self.headers.only(&CONTENT_LENGTH) == Some(itoa::Buffer::new().format(length).as_bytes()) {
+            return;
+        }
         self.headers.change(|headers| _ = headers.insert(CONTENT_LENGTH, HeaderValue::from(length)));
     }
 }
@@ -100,7 +103,7 @@ impl Entry {
     /// A stored response, not looked at yet.
     pub fn new(head: Head, body: StoredBody, part: Option<Part>) -> Self {
         let used_at = AtomicU64::new(head.received_at.as_millis());
-        let is_ready = head.headers.has(&DATE) && head.headers.has(&CONTENT_LENGTH) && !head.headers.has(&AGE);
+        let is_ready = states_all_but_age(&head.headers);
         Self { head, body, part, alive_at: AtomicU64::new(0), used_at, hits: AtomicU32::new(0), is_ready }
     }
 
@@ -206,6 +209,17 @@ impl Entry {
         head.state_length(body.len());
         Some(Self::new(head, body, (!is_whole).then_some(part)))
     }
+}
+
+/// Whether fields state a date and a length, and no age.
+fn states_all_but_age(fields: &FieldLines) -> bool {
+    let (mut dates, mut lengths, mut ages) = (false, false, false);
+    for line in fields.iter() {
+        dates |= line.name == DATE.as_str().as_bytes();
+        lengths |= line.name == CONTENT_LENGTH.as_str().as_bytes();
+        ages |= line.name == AGE.as_str().as_bytes();
+    }
+    dates && lengths && !ages
 }
 
 #[cfg(test)]

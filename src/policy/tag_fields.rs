@@ -41,7 +41,8 @@ type Piece<'a> = Cow<'a, [u8]>;
 pub fn tags(response: &HeaderMap, names: &[HeaderName], of_rules: &[String]) -> Tags {
     let mut groups = Vec::new();
     let mut others = Vec::new();
-    for name in names {
+    // Most responses have none of them.
+    for name in names.iter().filter(|name| response.contains_key(*name)) {
         let into = if *name == CACHE_GROUPS { &mut groups } else { &mut others };
         into.extend(pieces(response, name).into_iter().filter(|tag| is_nameable(tag)));
     }

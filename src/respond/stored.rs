@@ -97,9 +97,15 @@ fn whole(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<Respon
     answer(entry.head.status, headers, body)
 }
 
-/// The head of a response whose body is still arriving.
-pub fn streaming(head: &Head, asked: &Asked<'_>, outcome: &Outcome, body: ResponseBody) -> Response<ResponseBody> {
-    answer(head.status, base(head, asked, outcome, head.headers.to_map()), body)
+/// The head of a response whose body is still arriving; `fields` are those of the head, as a map.
+pub fn streaming(
+    head: &Head,
+    fields: HeaderMap,
+    asked: &Asked<'_>,
+    outcome: &Outcome,
+    body: ResponseBody,
+) -> Response<ResponseBody> {
+    answer(head.status, base(head, asked, outcome, fields), body)
 }
 
 /// RFC 9110 §15.4.5.

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body as _;
 use tokio::sync::oneshot;
 
 use super::elsewhere::{self, Sought};
 use super::failure::Failure;
 use super::inquiry::Inquiry;
-use super::judgement::{Judgement, Renewed};
+use super::judgement::{Admitted, Judgement, Renewed};
 use super::look_up::{Need, Usable};
 use super::miss::stale_fallback;
 use super::pour::Pour;
@@ -24,7 +24,7 @@ use super::{Shared, refresh, through};
 use crate::body::request::RequestBody;
 use crate::body::response::ResponseBody;
 use crate::body::shared::{Reader, shared_body};
-use crate::cache::entry::{Entry, Head, Part};
+use crate::cache::entry::{Entry, Head};
 use crate::cache::flight::{Landing, Lead};
 use crate::cache::ledger::Ledger;
 use crate::cache::tier::Extent;
@@ -47,8 +47,8 @@ pub(super) struct Delivery {
 pub(super) enum Reply {
     /// A stored response.
     Stored(Arc<Entry>, Outcome),
-    /// A response that is arriving.
-    Streaming(Arc<Head>, Reader, Outcome),
+    /// A response that is arriving; its fields once more, as a map.
+    Streaming(Arc<Head>, HeaderMap, Reader, Outcome),
     /// A response for this client alone.
     Through(Box<Response<ResponseBody>>, Outcome),
     /// None.
@@ -187,7 +187,9 @@ impl Fill {
             (Question::Rest(part), StatusCode::PARTIAL_CONTENT) => {
                 let head = self.judgement.completed(part, &answer).head;
                 let before = part.body.pieces().to_vec();
-                self.stream(head, None, answer, before, reply).await;
+                let length = range::content_range(&answer.headers).map(|rest| part.body.len() + rest.length());
+                let fields = head.headers.to_map();
+                self.stream(Admitted { head, fields, part: None, length }, answer, before, reply).await;
             }
             _ => self.fresh(answer, reply).await,
         }
@@ -278,9 +280,9 @@ impl Fill {
     }
 
     /// A new response: stored if it may be, or for this client alone.
-    async fn fresh(self, answer: Answer, reply: Waiting) {
-        match self.judgement.admit(&answer) {
-            Ok((head, part)) => self.stream(head, part, answer, Vec::new(), reply).await,
+    async fn fresh(self, mut answer: Answer, reply: Waiting) {
+        match self.judgement.admit(&mut answer) {
+            Ok(admitted) => self.stream(admitted, answer, Vec::new(), reply).await,
             Err(why) => {
                 self.learn(reuse::lesson(answer.status, why), why, answer.status);
                 let known = self.need.why == Detail::HitForMiss;
@@ -322,10 +324,10 @@ impl Fill {
     }
 
     /// Delivers a response while it arrives, and stores it when it is complete. `before` is what is there of it.
-    async fn stream(mut self, head: Head, part: Option<Part>, answer: Answer, before: Vec<Bytes>, reply: Waiting) {
+    async fn stream(mut self, admitted: Admitted, answer: Answer, before: Vec<Bytes>, reply: Waiting) {
+        let Admitted { head, fields, part, length } = admitted;
         let origin = Some((answer.address, answer.first_byte));
         let stored_before: u64 = before.iter().map(|piece| piece.len() as u64).sum();
-        let length = stated_length(&answer, stored_before);
         let expected = answer.body.size_hint().exact().map(|rest| rest + stored_before);
         let (mut writer, body) = shared_body(expected);
         for piece in before {
@@ -344,7 +346,7 @@ impl Fill {
         {
             let ttl = Some(head.freshness.ttl(head.received_at));
             let outcome = Outcome { forward_status: Some(answer.status), stored: true, ttl, ..self.need.outcome() };
-            reply.send(Reply::Streaming(Arc::clone(&head), reader, outcome), origin);
+            reply.send(Reply::Streaming(Arc::clone(&head), fields, reader, outcome), origin);
         }
         drop(body);
         let lease = self.lease.take();
@@ -366,12 +368,6 @@ fn forget_dead(ledger: &Ledger, need: &mut Need) {
     let alive = |entry: &Arc<Entry>| entry.standing(ledger) != Standing::Dead;
     need.stored = need.stored.take().filter(alive);
     need.part = need.part.take().filter(alive);
-}
-
-/// How many bytes a part, or what completes one, says that there are.
-fn stated_length(answer: &Answer, before: u64) -> Option<u64> {
-    let stated = range::content_range(&answer.headers).filter(|_| answer.status == StatusCode::PARTIAL_CONTENT)?;
-    Some(before + stated.length())
 }
 
 /// The client that waits for the reply, if one does.

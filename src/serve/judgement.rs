@@ -18,7 +18,7 @@ use crate::policy::admission::{self, Exchange};
 use crate::policy::fields::{FieldLines, Fields as _};
 use crate::policy::freshness::Freshness;
 use crate::policy::outcome::Detail;
-use crate::policy::range;
+use crate::policy::range::{self, ContentRange};
 use crate::policy::scope::Labels;
 use crate::policy::time::Timestamp;
 use crate::policy::validation;
@@ -34,6 +34,17 @@ pub(super) struct Judgement {
     pub(super) requested_at: Timestamp,
 }
 
+/// What is to be stored of a new response, and goes to clients while it arrives.
+pub(super) struct Admitted {
+    pub(super) head: Head,
+    /// The head's fields that clients get, once more, for the first of them.
+    pub(super) fields: HeaderMap,
+    /// Which part of the representation the body is.
+    pub(super) part: Option<Part>,
+    /// How many bytes of body there are to be, where a part says so.
+    pub(super) length: Option<u64>,
+}
+
 /// A stored head with new fields. `refusal`: it may no longer be stored, and is spent on this one request.
 pub(super) struct Renewed {
     pub(super) head: Head,
@@ -43,18 +54,15 @@ pub(super) struct Renewed {
 }
 
 impl Judgement {
-    /// The head and the part that are to be stored of a new response.
+    /// What is to be stored of a new response. Its fields are taken out of `answer`.
     ///
     /// # Errors
     ///
-    /// Why nothing is.
-    pub(super) fn admit(&self, answer: &Answer) -> Result<(Head, Option<Part>), Detail> {
-        let part = match answer.status {
+    /// Why nothing is; `answer` is as it was.
+    pub(super) fn admit(&self, answer: &mut Answer) -> Result<Admitted, Detail> {
+        let stated = match answer.status {
             StatusCode::NOT_MODIFIED | StatusCode::RANGE_NOT_SATISFIABLE => return Err(Detail::Status),
-            StatusCode::PARTIAL_CONTENT => {
-                let stated = range::content_range(&answer.headers).ok_or(Detail::Range)?;
-                Some(Part { first: stated.first, complete: stated.complete })
-            }
+            StatusCode::PARTIAL_CONTENT => Some(range::content_range(&answer.headers).ok_or(Detail::Range)?),
             _ => None,
         };
         let received_at = self.shared.clock.now();
@@ -63,7 +71,10 @@ impl Judgement {
         if answer.body.size_hint().exact().unwrap_or(0) > self.shared.memory.max_object() {
             return Err(Detail::TooLarge);
         }
-        Ok((self.head(answer.status, answer.headers.clone(), freshness, selecting, received_at), part))
+        let headers = std::mem::take(&mut answer.headers);
+        let (head, fields) = self.head(answer.status, headers, freshness, selecting, received_at);
+        let part = stated.map(|stated| Part { first: stated.first, complete: stated.complete });
+        Ok(Admitted { head, fields, part, length: stated.map(ContentRange::length) })
     }
 
     /// A stored response with the fields of a 304, or of a HEAD's answer. RFC 9111 §3.2, §4.3.4.
@@ -97,7 +108,7 @@ impl Judgement {
             Ok(freshness) => (freshness, None),
             Err(why) => (entry.head.freshness.spent(), Some(why)),
         };
-        let mut head = self.head(status, headers, freshness, selecting, received_at);
+        let (mut head, _) = self.head(status, headers, freshness, selecting, received_at);
         // A purge that came while we asked was about the tags of what is stored, whatever the answer's are.
         let both = head.labels.with_tags_of(&entry.head.labels);
         let mut settled = (both != head.labels).then(|| std::mem::replace(&mut head.labels, both));
@@ -124,6 +135,7 @@ impl Judgement {
         })
     }
 
+    /// A head that can be stored, and once more the fields of it that clients get.
     fn head(
         &self,
         status: StatusCode,
@@ -131,12 +143,12 @@ impl Judgement {
         freshness: Freshness,
         selecting: Selecting,
         received_at: Timestamp,
-    ) -> Head {
+    ) -> (Head, HeaderMap) {
         let labels = self.inquiry.tagged_labels(&headers);
         let hidden = through::take_hidden(&mut headers, &self.inquiry);
         // It belongs to the message: what of it is true of the response, `freshness` has.
         headers.remove(AGE);
-        Head {
+        let head = Head {
             status,
             headers: FieldLines::from(&headers),
             hidden: FieldLines::from(&hidden),
@@ -146,6 +158,7 @@ impl Judgement {
             fetch_cost: received_at.since(self.requested_at).into(),
             labels,
             stamp: self.stamp,
-        }
+        };
+        (head, headers)
     }
 }

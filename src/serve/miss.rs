@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::Method;
+use http::{HeaderMap, Method};
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
@@ -16,7 +16,7 @@ use super::judgement::Judgement;
 use super::look_up::{self, Found, Need};
 use super::{Answered, Shared, hit};
 use crate::body::response::{ResponseBody, Source};
-use crate::body::shared::SharedBody;
+use crate::body::shared::{Reader, SharedBody};
 use crate::cache::entry::{Entry, Head};
 use crate::cache::flight::{Departure, Landing, Lead, Seat};
 use crate::origin::Answer;
@@ -182,9 +182,8 @@ fn delivered(shared: &Shared, inquiry: &Inquiry, delivery: Delivery) -> Answered
     let asked = inquiry.asked(shared.clock.now());
     match delivery.reply {
         Reply::Stored(entry, outcome) => (stored::respond(&entry, &asked, &outcome), outcome),
-        Reply::Streaming(head, reader, outcome) => {
-            let body = ResponseBody::new(Source::Shared(Box::new(reader)));
-            (streamed(&head, inquiry, shared, &outcome, body), outcome)
+        Reply::Streaming(head, fields, reader, outcome) => {
+            (streamed(&head, || fields, inquiry, shared, &outcome, reader), outcome)
         }
         Reply::Through(response, outcome) => (*response, outcome),
         Reply::Failed(failure, outcome) => failure::origin_failed(inquiry, &failure, outcome),
@@ -246,22 +245,26 @@ fn join(
     outcome: &Outcome,
 ) -> Option<http::Response<ResponseBody>> {
     let reader = body.reader()?;
-    Some(streamed(head, inquiry, shared, outcome, ResponseBody::new(Source::Shared(Box::new(reader)))))
+    Some(streamed(head, || head.headers.to_map(), inquiry, shared, outcome, reader))
 }
 
-/// The answer of a response that is still arriving. The client's conditions are ours to evaluate: they were not
+/// The answer of a response that is still arriving; `fields` are its head's, as a map. The client's conditions are ours to evaluate: they were not
 /// sent on, so that they could not narrow what is stored.
 fn streamed(
     head: &Head,
+    fields: impl FnOnce() -> HeaderMap,
     inquiry: &Inquiry,
     shared: &Shared,
     outcome: &Outcome,
-    body: ResponseBody,
+    reader: Reader,
 ) -> http::Response<ResponseBody> {
     let asked = inquiry.asked(shared.clock.now());
     match stored::condition(head, &asked) {
         Condition::NotModified => stored::not_modified(head, &asked, outcome),
-        Condition::Proceed => stored::streaming(head, &asked, outcome, body),
+        Condition::Proceed => {
+            let body = ResponseBody::new(Source::Shared(Box::new(reader)));
+            stored::streaming(head, fields(), &asked, outcome, body)
+        }
     }
 }
 
