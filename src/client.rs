@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::policy::{forwarding, hop};
 
 /// The scheme under which the client knows a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,13 +60,17 @@ pub struct Client {
 }
 
 /// A request that is nothing but a question for what is stored, or whether it is still what the client has: a GET without a
-/// body and without ranges. Views into the bytes that it came in.
+/// body. Views into the bytes that it came in.
 #[derive(Debug, Clone, Copy)]
 pub struct Plain<'a> {
-    /// The client's address.
+    /// The client's address, as [`Client::address`].
     pub address: IpAddr,
-    /// The scheme that the client used.
+    /// The scheme that the client used, as [`Client::scheme`].
     pub scheme: Scheme,
+    /// Whether a trusted proxy sent it.
+    pub is_trusted: bool,
+    /// The request's id, where a trusted proxy gave one.
+    pub request_id: Option<&'a HeaderValue>,
     /// The host and port of the request's target, valid, in lower case, without the scheme's default port.
     pub authority: &'a str,
     /// Path and query, as they came.
@@ -85,23 +92,38 @@ impl Plain<'_> {
         self.target.split_once('?').map_or(self.target, |(path, _)| path)
     }
 
-    /// Those of its fields that `is_wanted`, by name.
+    /// Those of its fields that `is_wanted`, by name, cleaned as those of every request are.
     pub fn headers(&self, is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for field in self.fields {
-            let name = HeaderName::from_bytes(field.name.as_bytes()).ok().filter(&is_wanted);
-            if let (Some(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
-                headers.append(name, value);
-            }
+        let mut headers = as_map(self.fields, |name| *name != HOST && is_wanted(name));
+        hop::strip(&mut headers);
+        if !self.is_trusted {
+            forwarding::drop_untrusted(&mut headers);
         }
+        forwarding::drop_unwanted(&mut headers);
         headers
     }
 
     /// Whether it has one of these fields, named in lower case.
     pub fn has_any(&self, names: &[HeaderName]) -> bool {
-        let has = |name: &HeaderName| self.fields.iter().any(|field| field.name.eq_ignore_ascii_case(name.as_str()));
-        names.iter().any(has)
+        let is_named = |field: &httparse::Header<'_>| {
+            names
+                .iter()
+                .any(|name| field.name.len() == name.as_str().len() && field.name.eq_ignore_ascii_case(name.as_str()))
+        };
+        self.fields.iter().any(is_named)
     }
+}
+
+/// Those of these fields that `is_wanted`, by name.
+pub fn as_map(fields: &[httparse::Header<'_>], is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok().filter(&is_wanted);
+        if let (Some(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
+            map.append(name, value);
+        }
+    }
+    map
 }
 
 /// A request's id: a trusted proxy's, or ours.
@@ -114,6 +136,11 @@ pub enum RequestId {
 }
 
 impl RequestId {
+    /// A new one.
+    pub fn made() -> Self {
+        Self::Made(fastrand::u64(..))
+    }
+
     /// The id as a field value.
     pub fn to_value(&self) -> HeaderValue {
         match self {

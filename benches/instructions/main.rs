@@ -1,4 +1,4 @@
-//! How many instructions does a hit take, or what passes through, and is that within the budget?
+//! How many instructions does a hit take, or a miss, or what passes through, and is that within the budget?
 //!
 //! `benches/instructions/run` builds the binary that is counted, and runs this.
 //!
@@ -56,25 +56,27 @@ struct Workload {
 /// What is asked over and over.
 enum Ask {
     /// With these fields, and answered with this status and so many bytes.
-    Http1 { fields: String, status: &'static str, body: u64 },
+    Http1 { target: &'static str, fields: String, status: &'static str, body: u64 },
     /// Over a new connection each time.
     Last,
-    /// What may not be stored.
-    Pass,
+    /// What the origin is asked for: the target of each request, by its number.
+    Origin(fn(u32) -> String),
     /// Answered with a head and one frame of so many bytes.
     Http2 { body: usize },
 }
 
-fn workloads() -> [Workload; 6] {
-    let browser = Ask::Http1 { fields: BROWSER.to_owned(), status: "200", body: 1024 };
-    let condition = format!("If-None-Match: {ETAG}\r\n");
+fn workloads() -> [Workload; 9] {
+    let hit = |target, fields: &str, status, body| Ask::Http1 { target, fields: fields.to_owned(), status, body };
     [
-        Workload { name: "plain", ask: Ask::Http1 { fields: String::new(), status: "200", body: 1024 } },
-        Workload { name: "browser", ask: browser },
-        Workload { name: "not-modified", ask: Ask::Http1 { fields: condition, status: "304", body: 0 } },
+        Workload { name: "plain", ask: hit(HIT, "", "200", 1024) },
+        Workload { name: "browser", ask: hit(HIT, BROWSER, "200", 1024) },
+        Workload { name: "not-modified", ask: hit(HIT, &format!("If-None-Match: {ETAG}\r\n"), "304", 0) },
+        Workload { name: "range", ask: hit(HIT, "Range: bytes=100-199\r\n", "206", 100) },
+        Workload { name: "ruled", ask: hit(RULED, "", "200", 1024) },
         Workload { name: "http2", ask: Ask::Http2 { body: 1024 } },
         Workload { name: "connection", ask: Ask::Last },
-        Workload { name: "pass", ask: Ask::Pass },
+        Workload { name: "miss", ask: Ask::Origin(|number| format!("/kib/1/new-{number}")) },
+        Workload { name: "pass", ask: Ask::Origin(|_| "/pass/a".to_owned()) },
     ]
 }
 
@@ -117,7 +119,7 @@ fn count_each(binary: &Path) -> Result<ExitCode, Failure> {
                 _ => "within the budget",
             };
             let (name, percent) = (workload.name, share * 100.0);
-            eprintln!("{name:<14}{each:>8} instructions a hit, {percent:>5.1} % of {allowed}: {verdict}");
+            eprintln!("{name:<14}{each:>8} instructions each, {percent:>5.1} % of {allowed}: {verdict}");
             eprintln!("              callgrind_annotate --inclusive=yes {} | head -60", written(name).display());
         }
     }
@@ -151,21 +153,26 @@ fn budget(name: &str) -> Result<u64, Failure> {
 /// Has `program` answer that many hits.
 fn run(workload: &Workload, hits: u32, program: Command) -> Result<(), Failure> {
     let (origin, folder) = (Origin::start()?, tempfile::tempdir()?);
-    let mut server = Server::start(origin.address, program, folder.path())?;
-    // What is hit has been stored over a connection of its own.
+    let target = if let Ask::Http1 { target, .. } = workload.ask { target } else { HIT };
+    let rule = if target == RULED { RULE } else { "" };
+    let mut server = Server::start(origin.address, rule, program, folder.path())?;
     let whole = ("200", 1024);
-    over_http1(server.address, &request(HIT, ""), 1, whole)?;
+    // What is hit has been stored over a connection of its own.
+    over_http1(server.address, [request(target, "")], whole)?;
     match &workload.ask {
-        Ask::Http1 { fields, status, body } => over_http1(server.address, &request(HIT, fields), hits, (status, *body)),
+        Ask::Http1 { target, fields, status, body } => {
+            let request = request(target, fields);
+            over_http1(server.address, (0..hits).map(|_| &request), (status, *body))
+        }
         Ask::Last => {
             let request = request(HIT, "Connection: close\r\n");
-            (0..hits).try_for_each(|_| over_http1(server.address, &request, 1, whole))
+            (0..hits).try_for_each(|_| over_http1(server.address, [&request], whole))
         }
-        Ask::Pass => over_http1(server.address, &request("/pass/a", ""), hits, whole),
+        Ask::Origin(target) => over_http1(server.address, (0..hits).map(|number| request(&target(number), "")), whole),
         Ask::Http2 { body } => over_http2(server.address, hits, *body),
     }
     .map_err(|failure| format!("{}: {failure}", workload.name))?;
-    let want = if matches!(workload.ask, Ask::Pass) { 1 + u64::from(hits) } else { 1 };
+    let want = if matches!(workload.ask, Ask::Origin(_)) { 1 + u64::from(hits) } else { 1 };
     if origin.requests() != want {
         return Err(format!("{}: the origin was asked {} times, not {want}", workload.name, origin.requests()).into());
     }
@@ -182,16 +189,27 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 /// What is hit.
 const HIT: &str = "/kib/1/a";
 
+/// What is hit, and changed by a rule.
+const RULED: &str = "/kib/1/ruled";
+
+/// By this one; the others are counted without rules.
+const RULE: &str = "[[rules]]\nmatch = { path = \"/kib/1/ruled\" }\nbrowser_ttl = \"1m\"\n\
+    response_headers = { set = { x-frame-options = \"DENY\" }, remove = [\"server\"] }\n";
+
 fn request(target: &str, fields: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: shop.example\r\n{fields}\r\n")
 }
 
-/// So many requests over one connection.
-fn over_http1(address: SocketAddr, request: &str, count: u32, want: (&str, u64)) -> Result<(), Failure> {
+/// These requests over one connection.
+fn over_http1(
+    address: SocketAddr,
+    requests: impl IntoIterator<Item: AsRef<str>>,
+    want: (&str, u64),
+) -> Result<(), Failure> {
     let stream = connect(address)?;
     let mut reader = BufReader::new(&stream);
-    for _ in 0..count {
-        let (status, body) = ask(&mut &stream, &mut reader, request)?;
+    for request in requests {
+        let (status, body) = ask(&mut &stream, &mut reader, request.as_ref())?;
         if (&*status, body) != want {
             return Err(format!("{status} with {body} bytes").into());
         }
@@ -285,11 +303,11 @@ struct Server {
 }
 
 impl Server {
-    fn start(origin: SocketAddr, mut command: Command, folder: &Path) -> Result<Self, Failure> {
+    fn start(origin: SocketAddr, rule: &str, mut command: Command, folder: &Path) -> Result<Self, Failure> {
         let file = folder.join("larder.toml");
         let text = format!(
             "[server]\nlisten = [\"127.0.0.1:0\"]\nthreads = 1\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-             [telemetry]\naccess_log = \"off\"\n[[origins]]\nname = \"app\"\nurls = [\"http://{origin}\"]\n"
+             [telemetry]\naccess_log = \"off\"\n[[origins]]\nname = \"app\"\nurls = [\"http://{origin}\"]\n{rule}"
         );
         std::fs::write(&file, text)?;
         command.args(["serve", "--config"]).arg(&file).env_remove("LARDER_TOKEN").env("NO_COLOR", "1");

@@ -1,6 +1,6 @@
 //! Which requests are so plain that they can be answered where they are read?
 //!
-//! Most hits are: a GET that came whole, without a body or ranges, on a connection that stays or ends with it. It is looked at
+//! Most hits are: a GET that came whole, without a body, on a connection that stays or ends with it. It is looked at
 //! where it was read, and the handler answers out of memory; the library never hears of it. Whatever is not just so, and whatever
 //! is in doubt, the library reads as if nobody had looked before it.
 
@@ -12,8 +12,9 @@ use bytes::Bytes;
 use httparse::Header;
 
 use super::connection::Facts;
+use super::trust::{self, Believed};
 use super::{Door, Handler};
-use crate::client::Plain;
+use crate::client::{Plain, Scheme, as_map};
 use crate::policy::target;
 
 /// Fields of a plain request. Browsers send a dozen or two.
@@ -38,14 +39,16 @@ pub(crate) struct Question<'a> {
 pub(crate) struct Express<H> {
     door: Arc<Door<H>>,
     facts: Facts,
-    /// The last `Host` as it came, and as it is meant.
+    /// The last `Host` as it came, and as it is meant under which scheme.
     host: Vec<u8>,
     authority: String,
+    scheme: Scheme,
 }
 
 impl<H: Handler> Express<H> {
     pub(crate) fn new(door: Arc<Door<H>>, facts: Facts) -> Self {
-        Self { door, facts, host: Vec::new(), authority: String::new() }
+        let scheme = facts.scheme;
+        Self { door, facts, host: Vec::new(), authority: String::new(), scheme }
     }
 
     /// Answers, if the question is plain; the body where it is not behind the head in `answer`. `None`: it is not for us, and
@@ -53,17 +56,26 @@ impl<H: Handler> Express<H> {
     pub(crate) fn answer(&mut self, question: &Question<'_>, answer: &mut Vec<u8>) -> Option<Bytes> {
         let &Question { host, target, fields, length, received, room, is_last } = question;
         let server = self.door.settings.load();
-        let address = self.facts.ends.peer.ip().to_canonical();
-        let is_believed = server.trusted_proxies.iter().any(|network| network.contains(&address));
         let is_plain = length <= server.max_header_bytes
             && target::is_plain(target.as_bytes())
-            && !is_believed
             && !fields.iter().any(speaks_of_more);
-        if !is_plain || !self.knows(host) {
+        if !is_plain {
             return None;
         }
-        let (scheme, authority) = (self.facts.scheme, self.authority.as_str());
-        let plain = Plain { address, scheme, authority, target, fields, received, room, is_last };
+        let (peer, connection) = (self.facts.ends.peer.ip(), self.facts.scheme);
+        let is_trusted = trust::trusts(&server.trusted_proxies, peer);
+        let believed = if is_trusted {
+            trust::settle(&mut as_map(fields, trust::tells), peer, connection, &server.trusted_proxies)
+        } else {
+            Believed { address: peer.to_canonical(), scheme: connection, request_id: None }
+        };
+        if !self.knows(host, believed.scheme) {
+            return None;
+        }
+        let Believed { address, scheme, ref request_id } = believed;
+        let (authority, request_id) = (self.authority.as_str(), request_id.as_ref());
+        let plain =
+            Plain { address, scheme, is_trusted, request_id, authority, target, fields, received, room, is_last };
         let answered = catch_unwind(AssertUnwindSafe(|| self.door.handler.at_once(&plain, answer)));
         let answered = answered.unwrap_or_else(|_| {
             self.door.telemetry.metrics().panics.inc();
@@ -76,11 +88,11 @@ impl<H: Handler> Express<H> {
     }
 
     /// Whether `host` is valid; remembers whom it means.
-    fn knows(&mut self, host: &[u8]) -> bool {
-        if host != self.host {
-            let Some(authority) = target::authority(host, self.facts.scheme.default_port()) else { return false };
+    fn knows(&mut self, host: &[u8], scheme: Scheme) -> bool {
+        if host != self.host || scheme != self.scheme {
+            let Some(authority) = target::authority(host, scheme.default_port()) else { return false };
             let Ok(authority) = String::from_utf8(authority.into_vec()) else { return false };
-            (self.host, self.authority) = (host.to_vec(), authority);
+            (self.host, self.authority, self.scheme) = (host.to_vec(), authority, scheme);
         }
         !self.host.is_empty()
     }
@@ -97,10 +109,10 @@ fn speaks_of_more(field: &Header<'_>) -> bool {
     match field.name.len() {
         2 => is("te"),
         // `Connection: close` takes a field of that name off.
-        5 => is("range") || is("close"),
+        5 => is("close"),
         6 => is("expect"),
         7 => is("upgrade") || is("trailer"),
-        8 => is("if-match") || is("if-range"),
+        8 => is("if-match"),
         10 => is("connection") && !field.value.eq_ignore_ascii_case(b"keep-alive") && !is_close(field),
         13 => is("authorization"),
         14 => is("content-length"),

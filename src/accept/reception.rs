@@ -96,7 +96,7 @@ impl<H: Handler> Reception<H> {
             scheme: believed.scheme,
             certificate: self.facts.certificate.clone(),
             authority: self.keep_authority(&examined.authority),
-            request_id: believed.request_id.map_or_else(|| RequestId::Made(fastrand::u64(..)), RequestId::Given),
+            request_id: believed.request_id.map_or_else(RequestId::made, RequestId::Given),
             received,
             interim: None,
         }
@@ -136,7 +136,7 @@ impl<H: Handler> Reception<H> {
             scheme: self.facts.scheme,
             certificate: None,
             authority: host_as_sent(head).into(),
-            request_id: RequestId::Made(fastrand::u64(..)),
+            request_id: RequestId::made(),
             received,
             interim: None,
         };

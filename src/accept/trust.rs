@@ -33,19 +33,28 @@ pub(crate) struct Believed {
     pub(crate) request_id: Option<HeaderValue>,
 }
 
+/// Whether this peer is believed.
+pub(crate) fn trusts(trusted: &[IpNet], peer: IpAddr) -> bool {
+    let peer = peer.to_canonical();
+    trusted.iter().any(|network| network.contains(&peer))
+}
+
+/// Whether [`settle`] reads fields of this name.
+pub(crate) fn tells(name: &HeaderName) -> bool {
+    [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID, FORWARDED].contains(name)
+}
+
 /// Reads what a trusted `peer` says of the client, and removes the fields that nobody may pass on.
 pub(crate) fn settle(headers: &mut HeaderMap, peer: IpAddr, connection: Scheme, trusted: &[IpNet]) -> Believed {
-    let peer = peer.to_canonical();
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
-    let believed = if is_trusted(&peer) {
+    let believed = if trusts(trusted, peer) {
         Believed {
-            address: forwarded_address(headers, peer, is_trusted),
+            address: forwarded_address(headers, peer.to_canonical(), |address| trusts(trusted, *address)),
             scheme: forwarded_scheme(headers).unwrap_or(connection),
             request_id: headers.get(X_REQUEST_ID).filter(|value| is_request_id(value)).cloned(),
         }
     } else {
         forwarding::drop_untrusted(headers);
-        Believed { address: peer, scheme: connection, request_id: None }
+        Believed { address: peer.to_canonical(), scheme: connection, request_id: None }
     };
     forwarding::drop_unwanted(headers);
     believed

@@ -76,7 +76,8 @@ pub struct Routed {
 #[derive(Debug)]
 pub struct Rules {
     all: Vec<Compiled>,
-    looks_at_fields: bool,
+    /// The request fields that matchers name.
+    fields: Vec<HeaderName>,
     origins: Vec<Vec<HostPattern>>,
     candidates: Candidates,
     /// The rules that fit every request.
@@ -135,7 +136,7 @@ impl Rules {
         let plain = merge(&rules, &unconditional);
         Self {
             origins: origin_hosts.iter().map(hosts_of).collect(),
-            looks_at_fields: rules.iter().any(|compiled| !compiled.headers.is_empty()),
+            fields: rules.iter().flat_map(|compiled| &compiled.headers).map(|(name, _)| name.clone()).collect(),
             all: rules,
             candidates,
             unconditional,
@@ -144,9 +145,9 @@ impl Rules {
         }
     }
 
-    /// Whether it takes a request's fields to know which rules match it.
-    pub fn look_at_fields(&self) -> bool {
-        self.looks_at_fields
+    /// The request fields that it takes to know which rules match.
+    pub fn fields(&self) -> &[HeaderName] {
+        &self.fields
     }
 
     /// The rules, in order: what the numbers in [`Routed::rules`] mean.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 /// The number of an origin: its place among `[[origins]]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,7 +72,17 @@ pub struct KeyRules {
 impl KeyRules {
     /// Whether the key is scheme, host, path and query as they came.
     pub fn is_plain(&self) -> bool {
-        self.query_is_plain() && self.headers.is_empty() && self.cookies.is_empty()
+        self.query_is_plain() && !self.names_any()
+    }
+
+    /// Whether any of a request's fields counts.
+    pub fn names_any(&self) -> bool {
+        !self.headers.is_empty() || !self.cookies.is_empty()
+    }
+
+    /// Whether this one does, itself or what is in it.
+    pub fn names(&self, field: &HeaderName) -> bool {
+        self.headers.contains(field) || (*field == header::COOKIE && !self.cookies.is_empty())
     }
 
     /// Whether the query counts as it came.
@@ -128,6 +138,12 @@ impl FieldEdits {
     /// Whether nothing is edited.
     pub fn is_empty(&self) -> bool {
         self.set.is_empty() && self.remove.is_empty()
+    }
+
+    /// Whether a field of this name, in lower case, is edited.
+    pub fn concern(&self, name: &str) -> bool {
+        self.remove.iter().any(|removed| removed.as_str() == name)
+            || self.set.iter().any(|(set, _)| set.as_str() == name)
     }
 
     /// Removes, then sets.
@@ -201,19 +217,6 @@ impl Default for Treatment {
             request_headers: FieldEdits::default(),
             response_headers: FieldEdits::default(),
         }
-    }
-}
-
-impl Treatment {
-    /// Whether a stored response answers as it is stored, whatever fields the request has: no part of them makes the key or
-    /// is changed before `Vary` compares it, and nothing but what every answer gets is added towards the client.
-    pub fn lets_answers_be(&self) -> bool {
-        self.action == Action::Cache
-            && self.key.headers.is_empty()
-            && self.key.cookies.is_empty()
-            && self.vary.is_empty()
-            && self.browser_ttl.is_none()
-            && self.response_headers.is_empty()
     }
 }
 

@@ -48,21 +48,29 @@ pub fn finish(headers: &mut HeaderMap, age: Option<u64>, outcome: &Outcome, trea
 /// The lifetime begins anew at the edge, so `Age` does too: a client that counted our age against `max-age` would
 /// hold most answers for stale as they arrive.
 fn tell_browsers(headers: &mut HeaderMap, ttl: Duration) {
-    let lifetimes = ["max-age", "s-maxage"];
-    let kept = headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok()).flat_map(split_list);
-    let mut value: Vec<String> = kept
-        .filter(|directive| {
-            let name = directive.split('=').next().unwrap_or_default().trim();
-            !lifetimes.iter().any(|lifetime| name.eq_ignore_ascii_case(lifetime))
-        })
-        .map(str::to_owned)
-        .collect();
-    value.push(format!("max-age={}", ttl.as_secs()));
-    if let Ok(value) = HeaderValue::try_from(value.join(", ")) {
+    let told = browser_directives(headers.get_all(CACHE_CONTROL).iter().map(HeaderValue::as_bytes), ttl);
+    if let Ok(value) = HeaderValue::try_from(told) {
         headers.insert(CACHE_CONTROL, value);
     }
     headers.remove(EXPIRES);
     headers.insert(AGE, age_value(0));
+}
+
+/// What `Cache-Control` tells clients then; `lines` are the origin's, of which those that are no text do not count.
+pub fn browser_directives<'a>(lines: impl Iterator<Item = &'a [u8]>, ttl: Duration) -> String {
+    let lifetimes = ["max-age", "s-maxage"];
+    let is_text = |line: &&str| line.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
+    let mut told = String::new();
+    for directive in lines.filter_map(|line| str::from_utf8(line).ok()).filter(is_text).flat_map(split_list) {
+        let name = directive.split('=').next().unwrap_or_default().trim();
+        if !lifetimes.iter().any(|lifetime| name.eq_ignore_ascii_case(lifetime)) {
+            told.push_str(directive);
+            told.push_str(", ");
+        }
+    }
+    told.push_str("max-age=");
+    told.push_str(itoa::Buffer::new().format(ttl.as_secs()));
+    told
 }
 
 /// The members of a comma-separated list; commas within quotes do not separate.

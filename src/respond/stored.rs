@@ -52,7 +52,7 @@ pub fn condition(head: &Head, asked: &Asked<'_>) -> Condition {
 }
 
 /// Which bytes the client wants of it.
-fn wanted(entry: &Entry, asked: &Asked<'_>) -> Wanted {
+pub fn wanted(entry: &Entry, asked: &Asked<'_>) -> Wanted {
     if entry.head.status != StatusCode::OK && entry.part.is_none() {
         return Wanted::Whole;
     }

@@ -1,10 +1,10 @@
-//! Can what is stored answer a plain request as it is?
+//! Can what is stored answer a plain request at once?
 //!
-//! The same steps as [`super::Serve::answer`] and the same pieces decide; what would take more of a request than its URL and
-//! the fields that `Vary` names, or more of the answer than its age, is left to that.
+//! The same steps as [`super::Serve::answer`] and the same pieces decide, over those of the request's fields that count. What
+//! has to ask, wait or refresh, or is more than a whole body, one range of it or "not modified", is left to that.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, PRAGMA};
+use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, PRAGMA, RANGE};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::look_up::{self, Found, Usable, may_refresh_early};
@@ -13,46 +13,59 @@ use crate::cache::variants::Variants;
 use crate::client::Plain;
 use crate::policy::conditional::Condition;
 use crate::policy::key::KeyBuffer;
-use crate::policy::vary::Selecting;
-use crate::policy::{forwarding, hop, reuse};
+use crate::policy::range::Wanted;
+use crate::policy::reuse;
+use crate::policy::treatment::{Action, Treatment};
+use crate::policy::vary::{self, Selecting};
 use crate::respond::stored::{self, Asked};
 use crate::respond::written::Hit;
 
-/// The conditions that a plain request may have: whether what it has is still what is stored.
-const CONDITIONS: [HeaderName; 2] = [IF_NONE_MATCH, IF_MODIFIED_SINCE];
+/// What a plain request may ask besides for the whole: whether what it has is still what is stored, and for a range.
+const WISHES: [HeaderName; 4] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE, IF_RANGE];
 
 impl Serve {
     /// Answers from memory, or not at all: then nothing has been written, counted or changed, but that the key was asked for.
     pub fn at_once(&self, request: &Plain<'_>, answer: &mut Vec<u8>) -> Option<Bytes> {
         let shared = &*self.0;
         let site = shared.site.load();
-        if site.rules.look_at_fields() || site.expose_hidden {
+        if site.expose_hidden {
             return None;
         }
+        // Most rules look at no fields, and most requests have none that count.
         let nothing = HeaderMap::new();
-        let routed = site.rules.route(&Method::GET, request.authority, request.path(), &nothing);
+        let (looked_at, path) = (site.rules.fields(), request.path());
+        let fields = chosen(!looked_at.is_empty(), request, |name| looked_at.contains(name));
+        let fields = fields.as_ref().unwrap_or(&nothing);
+        let routed = site.rules.route(&Method::GET, request.authority, path, fields);
         let treatment = &*routed.treatment;
         let is_heeded = treatment.honour_client && request.has_any(&[CACHE_CONTROL, PRAGMA]);
-        if routed.origin.is_none() || !treatment.lets_answers_be() || is_heeded {
+        if routed.origin.is_none() || treatment.action != Action::Cache || is_heeded || !Hit::can_follow(treatment) {
             return None;
         }
-        let scheme = request.scheme.as_str();
-        let key = KeyBuffer::of(scheme, request.authority, request.target, &nothing, &treatment.key);
+        let rules = &treatment.key;
+        let named = chosen(rules.names_any(), request, |name| rules.names(name));
+        let named = named.map(|fields| normalised(fields, treatment));
+        let (scheme, fields) = (request.scheme.as_str(), named.as_ref().unwrap_or(&nothing));
+        let key = KeyBuffer::of(scheme, request.authority, request.target, fields, rules);
         let variants = shared.memory.get(key.as_bytes())?;
-        let headers = telling(&variants, request);
-        let now = shared.clock.now();
-        let asked = Asked { method: &Method::GET, headers: &headers, treatment, expose_hidden: false, now };
+        let headers = telling(&variants, request).map(|fields| normalised(fields, treatment));
+        let (now, headers) = (shared.clock.now(), headers.as_ref().unwrap_or(&nothing));
+        let asked = Asked { method: &Method::GET, headers, treatment, expose_hidden: false, now };
         let Usable { entry, outcome, .. } = fresh(shared, &variants, &asked)?;
-        let hit = Hit { entry: &entry, outcome: &outcome, now, request };
+        let hit = Hit { entry: &entry, outcome: &outcome, asked: &asked, request };
         let (status, length, body) = match stored::condition(&entry.head, &asked) {
-            Condition::Proceed => {
-                let body = hit.whole(answer)?;
-                (entry.head.status, entry.body.len(), body)
-            }
             Condition::NotModified => {
                 hit.not_modified(answer)?;
                 (StatusCode::NOT_MODIFIED, 0, Bytes::new())
             }
+            Condition::Proceed => match stored::wanted(&entry, &asked) {
+                Wanted::Whole => (entry.head.status, entry.body.len(), hit.whole(answer)?),
+                Wanted::Parts(parts) => {
+                    let [part] = &*parts else { return None };
+                    (StatusCode::PARTIAL_CONTENT, part.end - part.start, hit.part(part, answer)?)
+                }
+                Wanted::Unsatisfiable => return None,
+            },
         };
         entry.count_hit();
         if variants.entries().len() > 1 {
@@ -63,21 +76,24 @@ impl Serve {
     }
 }
 
-/// The fields of the request that count: its conditions, and those by which the stored responses are told apart, cleaned as
-/// all are.
-fn telling(variants: &Variants, request: &Plain<'_>) -> HeaderMap {
-    let has_conditions = request.has_any(&CONDITIONS);
-    if !has_conditions && variants.entries().iter().all(|entry| entry.head.selecting == Selecting::Any) {
-        return HeaderMap::new();
-    }
+/// Those of the request's fields that `is_wanted`, if `any` is.
+fn chosen(any: bool, request: &Plain<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> Option<HeaderMap> {
+    any.then(|| request.headers(is_wanted))
+}
+
+fn normalised(mut fields: HeaderMap, treatment: &Treatment) -> HeaderMap {
+    vary::normalise(&mut fields, &treatment.vary);
+    fields
+}
+
+/// The fields of the request that count: its wishes, and those by which the stored responses are told apart.
+fn telling(variants: &Variants, request: &Plain<'_>) -> Option<HeaderMap> {
+    let tell_apart = variants.entries().iter().any(|entry| entry.head.selecting != Selecting::Any);
     let selects = |name: &HeaderName| {
         variants.entries().iter().any(|entry| entry.head.selecting.parts().any(|(selecting, _)| selecting == name))
     };
-    let mut headers = request.headers(|name| CONDITIONS.contains(name) || selects(name));
-    hop::strip(&mut headers);
-    forwarding::drop_untrusted(&mut headers);
-    forwarding::drop_unwanted(&mut headers);
-    headers
+    let any = tell_apart || request.has_any(&WISHES);
+    chosen(any, request, |name| WISHES.contains(name) || selects(name))
 }
 
 /// The stored response that answers without anything to be done behind the client's back.

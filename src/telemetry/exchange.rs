@@ -33,6 +33,7 @@ impl Telemetry {
     /// Takes down a request that was answered where it was read: what an [`Exchange`] does for the others.
     pub fn answered_at_once(&self, request: &Plain<'_>, status: StatusCode, outcome: Outcome, bytes: u64) {
         let duration = request.received.elapsed();
+        let request_id = request.request_id.map_or_else(RequestId::made, |given| RequestId::Given(given.clone()));
         self.metrics.request_began();
         self.tell(&Account {
             method: &Method::GET,
@@ -40,7 +41,7 @@ impl Telemetry {
             authority: request.authority,
             scheme: request.scheme,
             address: request.address,
-            request_id: &RequestId::Made(fastrand::u64(..)),
+            request_id: &request_id,
             answer: Some(&Answered { status, outcome, after: duration }),
             origin: None,
             duration,

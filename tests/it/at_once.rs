@@ -3,24 +3,35 @@
 use futures_util::StreamExt;
 
 use crate::support::edge::before;
+use crate::support::eventually;
 use crate::support::origin::{Origin, Told, ok, status, streamed};
 use crate::support::raw::Line;
 use crate::support::reply::{CacheStatus, Reply};
 use crate::support::wire::Multiplexed;
 
-/// The lines of a head without what differs with the moment, sorted; and the body.
-async fn ask(line: &mut Line, target: &str, fields: &str) -> (Vec<String>, Vec<u8>) {
+/// The head and the body of an answer.
+async fn answered(line: &mut Line, target: &str, fields: &str) -> (String, Vec<u8>) {
     line.send(format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n")).await;
     let head = line.head().await.expect("an answer");
-    let moment = |text: &&str| !text.starts_with("age: ") && !text.starts_with("date: ");
-    let mut lines: Vec<String> = head.split("\r\n").filter(moment).map(str::to_owned).collect();
-    let is_hit = lines.iter().any(|line| line.starts_with("cache-status: larder; hit; ttl="));
-    assert!(is_hit, "{target}: {head}");
-    lines.retain(|line| !line.starts_with("cache-status: "));
-    lines.sort();
     let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
     let length = length.filter(|_| !head.starts_with("HTTP/1.1 304 ")).unwrap_or(0);
-    (lines, line.exactly(length).await.expect("the body"))
+    let body = line.exactly(length).await.expect("the body");
+    (head, body)
+}
+
+/// The lines of a head without what differs with the moment, sorted.
+fn lasting(head: &str) -> Vec<String> {
+    let moment = |text: &&str| !["age: ", "date: ", "cache-status: "].iter().any(|name| text.starts_with(name));
+    let mut lines: Vec<String> = head.split("\r\n").filter(moment).map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// The same of a hit's head; and the body.
+async fn ask(line: &mut Line, target: &str, fields: &str) -> (Vec<String>, Vec<u8>) {
+    let (head, body) = answered(line, target, fields).await;
+    assert!(head.contains("\r\ncache-status: larder; hit; ttl="), "{target}: {head}");
+    (lasting(&head), body)
 }
 
 fn answer(target: &str) -> Told {
@@ -149,6 +160,132 @@ async fn what_rules_say_of_a_request_or_an_answer_is_done() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_rules_do_is_the_same_as_for_one_that_goes_the_long_way() {
+    // Rules, what the answer has to hold, what it must not hold.
+    let cases = [
+        ("response_headers = { set = { x-edge = \"1\", server = \"edge\" } }", "server: edge", "server: origin"),
+        ("response_headers = { remove = [\"server\", \"absent\"] }", "link: <b>", "server: "),
+        ("response_headers = { set = { link = \"<c>\" } }", "link: <c>", "link: <b>"),
+        ("response_headers = { set = { age = \"99\" }, remove = [\"via\"] }", "age: 99", "via: "),
+        ("response_headers = { set = { cache-status = \"x; hit; ttl=1\" } }", "cache-status: x", "larder; hit"),
+        ("response_headers = { remove = [\"date\"] }", "date: ", "nothing"),
+        ("browser_ttl = \"5s\"", "cache-control: public, max-age=5", "max-age=600"),
+        ("browser_ttl = \"5s\"", "age: 0", "expires: "),
+        (
+            "browser_ttl = \"5s\"\nresponse_headers = { set = { cache-control = \"private\" } }",
+            "cache-control: private",
+            "max-age",
+        ),
+        ("key = { headers = [\"x-device\"], cookies = [\"lang\"] }", "server: origin", "nothing"),
+        ("vary = { accept-encoding = [\"br\", \"gzip\"] }", "vary: accept-encoding", "nothing"),
+        (
+            "match = { header = { x-device = \"phone\" } }\nresponse_headers = { set = { x = \"y\" } }",
+            "x: y",
+            "nothing",
+        ),
+        ("match = { header = { host = \"*\" } }\nresponse_headers = { set = { x = \"y\" } }", "via: ", "x: y"),
+        (
+            "match = { header = { x-forwarded-for = \"*\" } }\nresponse_headers = { set = { x = \"y\" } }",
+            "via: ",
+            "x: y",
+        ),
+    ];
+    for (rule, holds, lacks) in cases {
+        let origin = Origin::serve(|_| {
+            let told = ok("b".repeat(5000)).with("server", "origin").with("link", "<a>").with("link", "<b>");
+            let told = told.with("cache-control", "public, max-age=600").with("expires", "0").with("etag", "\"1\"");
+            told.with("vary", "accept-encoding").with("via", "1.0 other")
+        })
+        .await;
+        let edge = before(origin.address()).rule(rule).start().await;
+        let client =
+            "X-Device: phone\r\nCookie: lang=de; a=b\r\nAccept-Encoding: gzip, br;q=0.5\r\nX-Forwarded-For: a\r\n";
+        let mut line = Line::to(edge.address()).await;
+        answered(&mut line, "/x", client).await;
+        for fields in ["", "If-None-Match: \"1\"\r\n", "Range: bytes=10-19\r\n"] {
+            let (head, body) = answered(&mut line, "/x", &format!("{client}{fields}")).await;
+            let (other, other_body) = answered(&mut line, "/x", &format!("{client}{fields}TE: trailers\r\n")).await;
+            assert_eq!((lasting(&head), body), (lasting(&other), other_body), "{rule}, {fields}");
+            for head in [head, other] {
+                assert!(!fields.is_empty() || head.contains(holds) && !head.contains(lacks), "{rule}: {head}");
+            }
+        }
+        assert_eq!(origin.hits(), 1, "{rule}");
+    }
+}
+
+#[tokio::test]
+async fn a_range_is_the_same_as_one_that_goes_the_long_way() {
+    let origin = Origin::serve(|asked| {
+        let length = asked.target[1..].parse().expect("a length");
+        let body: String = ('a'..='z').cycle().take(length).collect();
+        ok(body).fresh(600).with("etag", "\"1\"")
+    })
+    .await;
+    let edge = before(origin.address()).start().await;
+    let mut line = Line::to(edge.address()).await;
+    for target in ["/0", "/1024", "/120000", "/2000000"] {
+        answered(&mut line, target, "").await;
+        let ranges = [
+            ("bytes=0-0", 1, "the first byte"),
+            ("bytes=-5", 5, "the last ones"),
+            ("bytes=100-199", 100, "some"),
+            ("bytes=70000-", 50_000, "what is left of it"),
+            ("bytes=5-70004", 70_000, "more than a few"),
+            ("bytes=9999999-", 0, "none that there are"),
+            ("bytes=9-5", 0, "no range"),
+            ("lines=1-2", 0, "of another unit"),
+            ("bytes=0-0\r\nIf-Range: \"1\"", 1, "of what the client has"),
+            ("bytes=0-0\r\nIf-Range: \"2\"", 0, "of something else"),
+            ("bytes=0-0\r\nRange: bytes=1-1", 0, "two"),
+            ("bytes=0-0\r\nIf-None-Match: \"1\"", 0, "of what the client has as a whole"),
+        ];
+        for (range, length, why) in ranges {
+            let range = format!("Range: {range}\r\n");
+            let at_once = ask(&mut line, target, &range).await;
+            let other = ask(&mut line, target, &format!("{range}TE: trailers\r\n")).await;
+            assert_eq!(at_once, other, "{target} {range}");
+            if target == "/120000" && length > 0 {
+                assert!(at_once.0.contains(&"HTTP/1.1 206 Partial Content".to_owned()), "{why}: {:?}", at_once.0);
+                assert_eq!(at_once.1.len(), length, "{why}");
+            }
+        }
+    }
+    assert_eq!(origin.hits(), 4);
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_is_believed() {
+    let origin = Origin::serve(|_| ok("body").fresh(600).with("vary", "x-forwarded-host")).await;
+    let edge = before(origin.address())
+        .server("trusted_proxies = [\"127.0.0.0/8\"]")
+        .telemetry("access_log = \"json\"")
+        .start()
+        .await;
+    let mut line = Line::to(edge.address()).await;
+    let cases = [
+        ("X-Forwarded-For: 192.0.2.7\r\nX-Request-ID: abc\r\n", "192.0.2.7", "http://a.test/x", "abc"),
+        ("X-Forwarded-Proto: https\r\nForwarded: for=192.0.2.8\r\n", "192.0.2.8", "https://a.test/x", ""),
+        ("X-Forwarded-Host: b\r\nX-Forwarded-For: 192.0.2.9\r\n", "192.0.2.9", "http://a.test/x", ""),
+    ];
+    for (number, (fields, client, url, id)) in cases.into_iter().enumerate() {
+        for (place, te) in ["", "", "TE: trailers\r\n"].into_iter().enumerate() {
+            let (head, _) = answered(&mut line, "/x", &format!("{fields}{te}")).await;
+            assert_eq!(head.contains("; hit; ttl="), place > 0, "{fields}{te}: {head}");
+        }
+        let told = eventually("three lines more", async || {
+            let told: Vec<String> = edge.log().lines().skip(3 * number).map(str::to_owned).collect();
+            (told.len() == 3).then_some(told)
+        });
+        for told in told.await {
+            assert!(told.contains(&format!("\"client\":\"{client}\"")) && told.contains(url), "{told}");
+            assert!(id.is_empty() || told.contains(&format!("\"request_id\":\"{id}\"")), "{told}");
+        }
+    }
+    assert_eq!(origin.hits(), 3);
 }
 
 /// What an answer over either protocol has in common: status, fields but those of the moment, body.

@@ -29,7 +29,8 @@ async fn only_plain_requests_are_answered_at_once() {
         (get(3, "X-Forwarded-For: 6.6.6.6\r\n"), true, "nobody is believed"),
         (get(3, "Cache-Control: no-cache\r\n"), true, "the handler says whether that counts"),
         (get(3, "Connection: x\r\n"), false, "options of the connection"),
-        (get(3, "Range: bytes=0-0\r\n"), false, "a part"),
+        (get(3, "Range: bytes=0-0\r\n"), true, "a part"),
+        (get(3, "If-Range: x\r\nRange: bytes=0-0\r\n"), true, "a part of what it has"),
         (get(3, "If-None-Match: \"x\"\r\n"), true, "whether it has changed"),
         (get(3, "If-Modified-Since: x\r\n"), true, "the same"),
         (get(3, "If-Unmodified-Since: x\r\n"), false, "whether it has not"),
@@ -55,6 +56,23 @@ async fn only_plain_requests_are_answered_at_once() {
         assert_eq!(answer.matches("HTTP/1.").count(), 2, "{why}: {answer}");
         assert!(answer.contains("GET http://shop.example/last from 127.0.0.1 [] 0 bytes"), "{why}: {answer}");
     }
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn a_trusted_proxys_word_counts() {
+    let edge = Edge::start(Server { trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()], ..settings() }, echo);
+    let cases = [
+        ("X-Forwarded-For: 192.0.2.7, 127.0.0.9\r\n", "shop.example", "192.0.2.7"),
+        ("Forwarded: for=192.0.2.8;proto=http\r\n", "shop.example", "192.0.2.8"),
+        ("X-Forwarded-Proto: https\r\n", "shop.example:80", "127.0.0.1"),
+        ("", "shop.example", "127.0.0.1"),
+    ];
+    let requests: String = cases.iter().map(|(fields, ..)| get(3, fields)).collect();
+    let answer = edge.talk(&(requests + &last())).await;
+    let found: Vec<_> = answer.lines().filter_map(|line| line.strip_prefix("at-once: ")).collect();
+    let want = cases.map(|(_, authority, address)| format!("{authority}/at-once/3 {address}"));
+    assert_eq!(found, want, "{answer}");
     edge.stopped().await;
 }
 
