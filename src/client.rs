@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::HOST;
+use http::header::{HOST, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::policy::{forwarding, hop};
@@ -84,6 +84,8 @@ pub struct Plain<'a> {
     pub room: usize,
     /// The connection ends with the answer (HTTP/1.1), which says so.
     pub is_last: bool,
+    /// Fields may follow a body without being asked for (HTTP/2).
+    pub takes_trailers: bool,
 }
 
 impl Plain<'_> {
@@ -96,6 +98,9 @@ impl Plain<'_> {
     pub fn headers(&self, is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
         let mut headers = as_map(self.fields, |name| *name != HOST && is_wanted(name));
         hop::strip(&mut headers);
+        if self.takes_trailers && is_wanted(&TE) {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
         if !self.is_trusted {
             forwarding::drop_untrusted(&mut headers);
         }

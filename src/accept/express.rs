@@ -33,6 +33,8 @@ pub(crate) struct Question<'a> {
     pub(crate) room: usize,
     /// It wants its connection to end with the answer.
     pub(crate) is_last: bool,
+    /// Its protocol lets fields follow a body.
+    pub(crate) takes_trailers: bool,
 }
 
 /// What one connection's plain requests have in common.
@@ -54,7 +56,7 @@ impl<H: Handler> Express<H> {
     /// Answers, if the question is plain; the body where it is not behind the head in `answer`. `None`: it is not for us, and
     /// `answer` is empty.
     pub(crate) fn answer(&mut self, question: &Question<'_>, answer: &mut Vec<u8>) -> Option<Bytes> {
-        let &Question { host, target, fields, length, received, room, is_last } = question;
+        let &Question { host, target, fields, length, received, room, is_last, takes_trailers } = question;
         let server = self.door.settings.load();
         let is_plain = length <= server.max_header_bytes
             && target::is_plain(target.as_bytes())
@@ -74,8 +76,19 @@ impl<H: Handler> Express<H> {
         }
         let Believed { address, scheme, ref request_id } = believed;
         let (authority, request_id) = (self.authority.as_str(), request_id.as_ref());
-        let plain =
-            Plain { address, scheme, is_trusted, request_id, authority, target, fields, received, room, is_last };
+        let plain = Plain {
+            address,
+            scheme,
+            is_trusted,
+            request_id,
+            authority,
+            target,
+            fields,
+            received,
+            room,
+            is_last,
+            takes_trailers,
+        };
         let answered = catch_unwind(AssertUnwindSafe(|| self.door.handler.at_once(&plain, answer)));
         let answered = answered.unwrap_or_else(|_| {
             self.door.telemetry.metrics().panics.inc();

@@ -89,10 +89,9 @@ impl ContentRange {
     /// The field value: `bytes 0-4/10`.
     pub fn to_value(self) -> HeaderValue {
         let Self { first, last, complete } = self;
-        let text = match complete {
-            Some(complete) => format!("bytes {first}-{last}/{complete}"),
-            None => format!("bytes {first}-{last}/*"),
-        };
+        let [mut from, mut to, mut of] = [(); 3].map(|()| itoa::Buffer::new());
+        let complete = complete.map_or("*", |complete| of.format(complete));
+        let text = ["bytes ", from.format(first), "-", to.format(last), "/", complete].concat();
         HeaderValue::try_from(text).expect("digits and punctuation are a field value")
     }
 

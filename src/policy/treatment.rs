@@ -141,9 +141,9 @@ impl FieldEdits {
     }
 
     /// Whether a field of this name, in lower case, is edited.
-    pub fn concern(&self, name: &str) -> bool {
-        self.remove.iter().any(|removed| removed.as_str() == name)
-            || self.set.iter().any(|(set, _)| set.as_str() == name)
+    pub fn concern(&self, name: &[u8]) -> bool {
+        let is = |edited: &HeaderName| edited.as_str().as_bytes() == name;
+        self.remove.iter().any(is) || self.set.iter().any(|(edited, _)| is(edited))
     }
 
     /// Removes, then sets.

@@ -38,7 +38,7 @@ pub struct Hit<'a> {
 impl Hit<'_> {
     /// Whether what rules do to answers can be written here. Where they take off the date, the library puts in another.
     pub fn can_follow(treatment: &Treatment) -> bool {
-        !treatment.response_headers.concern(DATE.as_str())
+        !treatment.response_headers.concern(DATE.as_str().as_bytes())
     }
 
     /// Writes all of it down as HTTP/1.1 has it, with the same fields as [`super::stored::respond`] and the library would; the
@@ -104,7 +104,7 @@ impl Hit<'_> {
         let Treatment { browser_ttl, response_headers, .. } = self.asked.treatment;
         for line in lines {
             let is_told_anew = browser_ttl.is_some() && matches!(line.name, b"cache-control" | b"expires");
-            if !is_told_anew && !response_headers.concern(line.name()) {
+            if !is_told_anew && !response_headers.concern(line.name) {
                 answer.extend_from_slice(line.whole);
             }
         }
@@ -112,7 +112,7 @@ impl Hit<'_> {
 
     /// A field of ours, unless rules have their own word on it.
     fn add(&self, answer: &mut Vec<u8>, name: &str, value: &[u8]) {
-        if !self.asked.treatment.response_headers.concern(name) {
+        if !self.asked.treatment.response_headers.concern(name.as_bytes()) {
             write(answer, [name.as_bytes(), b": ", value, b"\r\n"]);
         }
     }

@@ -353,3 +353,21 @@ async fn hits_and_others_share_a_connection() {
     futures_util::stream::iter(asked).for_each_concurrent(100, |asked| asked).await;
     assert!(origin.hits() < 5 + 600 / 7 * 3, "hits are hits");
 }
+
+#[tokio::test]
+async fn over_http_2_trailers_are_taken_as_if_asked_for() {
+    let origin = Origin::serve(|_| ok("body").fresh(600).with("vary", "te")).await;
+    let edge = before(origin.address())
+        .rule("match = { path = \"/denied\", header = { te = \"trailers\" } }\naction = \"deny\"")
+        .start()
+        .await;
+    let mut http2 = Multiplexed::to(edge.address()).await;
+    for (target, status) in [("/denied", 403), ("/varies", 200)] {
+        assert_eq!(edge.get(target).await.status, 200, "without it, over HTTP/1.1");
+        assert!(edge.get(target).await.cache().is_fresh_hit());
+        let reply = http2.send("GET", target, "").await;
+        assert_eq!(reply.status, status, "{target}");
+        assert!(!reply.cache().is_fresh_hit(), "{target}: {:?}", reply.headers);
+    }
+    assert!(http2.send("GET", "/varies", "").await.cache().is_fresh_hit());
+}

@@ -137,7 +137,8 @@ fn answer_first<H: Handler>(express: &mut Express<H>, bytes: &[u8], answer: &mut
         return None;
     }
     let (host, target, is_last) = (host.value, request.path?, fields.iter().any(is_close));
-    let question = Question { host, target, fields, length, received, room: MOST_BODY, is_last };
+    let (room, takes_trailers) = (MOST_BODY, false);
+    let question = Question { host, target, fields, length, received, room, is_last, takes_trailers };
     let body = express.answer(&question, answer)?;
     Some(Given { length, body, is_last })
 }

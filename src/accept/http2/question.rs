@@ -61,7 +61,8 @@ pub(super) fn ask<A>(
     };
     let target = str::from_utf8(path).ok()?;
     let (length, fields) = (fields.size(), &headers[..count]);
-    answer(&Question { host, target, fields, length, received, room, is_last: false })
+    let (is_last, takes_trailers) = (false, true);
+    answer(&Question { host, target, fields, length, received, room, is_last, takes_trailers })
 }
 
 /// The field as HTTP/1.1 would have it, where it is well-formed and not about anything but the request (RFC 9113 §8.2).
