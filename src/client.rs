@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{HOST, TE};
+use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, TE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::policy::{forwarding, hop};
@@ -59,6 +59,9 @@ pub struct Client {
     pub interim: Option<Interim>,
 }
 
+/// What a plain request may ask besides for the whole: whether what it has is still what is stored, and for a range.
+pub const WISHES: [HeaderName; 4] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE, IF_RANGE];
+
 /// A request that is nothing but a question for what is stored, or whether it is still what the client has: a GET without a
 /// body. Views into the bytes that it came in.
 #[derive(Debug, Clone, Copy)]
@@ -78,6 +81,8 @@ pub struct Plain<'a> {
     /// The request's fields, as they came, over HTTP/1.1 with `Host` among them, over HTTP/2 without those that begin with a
     /// colon.
     pub fields: &'a [httparse::Header<'a>],
+    /// Whether some of [`WISHES`] are among them.
+    pub has_wishes: bool,
     /// When the request's head was complete.
     pub received: Instant,
     /// The largest body, in bytes, that there is room for at once.

@@ -58,10 +58,15 @@ impl<H: Handler> Express<H> {
     pub(crate) fn answer(&mut self, question: &Question<'_>, answer: &mut Vec<u8>) -> Option<Bytes> {
         let &Question { host, target, fields, length, received, room, is_last, takes_trailers } = question;
         let server = self.door.settings.load();
-        let is_plain = length <= server.max_header_bytes
-            && target::is_plain(target.as_bytes())
-            && !fields.iter().any(speaks_of_more);
-        if !is_plain {
+        let mut has_wishes = false;
+        for field in fields {
+            match Word::of(field) {
+                Word::Nothing => {}
+                Word::Wish => has_wishes = true,
+                Word::More => return None,
+            }
+        }
+        if length > server.max_header_bytes || !target::is_plain(target.as_bytes()) {
             return None;
         }
         let (peer, connection) = (self.facts.ends.peer.ip(), self.facts.scheme);
@@ -69,7 +74,7 @@ impl<H: Handler> Express<H> {
         let believed = if is_trusted {
             trust::settle(&mut as_map(fields, trust::tells), peer, connection, &server.trusted_proxies)
         } else {
-            Believed { address: peer.to_canonical(), scheme: connection, request_id: None }
+            Believed::of_connection(peer, connection)
         };
         if !self.knows(host, believed.scheme) {
             return None;
@@ -84,6 +89,7 @@ impl<H: Handler> Express<H> {
             authority,
             target,
             fields,
+            has_wishes,
             received,
             room,
             is_last,
@@ -116,21 +122,42 @@ pub(crate) fn is_close(field: &Header<'_>) -> bool {
     field.name.eq_ignore_ascii_case("connection") && field.value.eq_ignore_ascii_case(b"close")
 }
 
-/// Whether a field says more of a request than that it is a plain question.
-fn speaks_of_more(field: &Header<'_>) -> bool {
-    let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-    match field.name.len() {
-        2 => is("te"),
-        // `Connection: close` takes a field of that name off.
-        5 => is("close"),
-        6 => is("expect"),
-        7 => is("upgrade") || is("trailer"),
-        8 => is("if-match"),
-        10 => is("connection") && !field.value.eq_ignore_ascii_case(b"keep-alive") && !is_close(field),
-        13 => is("authorization"),
-        14 => is("content-length"),
-        17 => is("transfer-encoding"),
-        19 => is("if-unmodified-since"),
-        _ => false,
+/// What a field says of a request.
+enum Word {
+    /// Nothing that counts before it is known what is stored.
+    Nothing,
+    /// One of [`WISHES`](crate::client::WISHES).
+    Wish,
+    /// It is more than a plain question.
+    More,
+}
+
+impl Word {
+    /// By length first: most fields are compared with no name at all.
+    fn of(field: &Header<'_>) -> Self {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        let (is_wish, is_more) = match field.name.len() {
+            2 => (false, is("te")),
+            // `Connection: close` takes a field of that name off.
+            5 => (is("range"), is("close")),
+            6 => (false, is("expect")),
+            7 => (false, is("upgrade") || is("trailer")),
+            8 => (is("if-range"), is("if-match")),
+            10 => {
+                let is_usual =
+                    field.value.eq_ignore_ascii_case(b"keep-alive") || field.value.eq_ignore_ascii_case(b"close");
+                (false, !is_usual && is("connection"))
+            }
+            13 => (is("if-none-match"), is("authorization")),
+            14 => (false, is("content-length")),
+            17 => (is("if-modified-since"), is("transfer-encoding")),
+            19 => (false, is("if-unmodified-since")),
+            _ => (false, false),
+        };
+        match (is_wish, is_more) {
+            (_, true) => Self::More,
+            (true, false) => Self::Wish,
+            (false, false) => Self::Nothing,
+        }
     }
 }

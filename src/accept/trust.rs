@@ -33,6 +33,13 @@ pub(crate) struct Believed {
     pub(crate) request_id: Option<HeaderValue>,
 }
 
+impl Believed {
+    /// What is known of a request whose sender is not believed: its connection.
+    pub(crate) fn of_connection(peer: IpAddr, scheme: Scheme) -> Self {
+        Self { address: peer.to_canonical(), scheme, request_id: None }
+    }
+}
+
 /// Whether this peer is believed.
 pub(crate) fn trusts(trusted: &[IpNet], peer: IpAddr) -> bool {
     let peer = peer.to_canonical();
@@ -54,7 +61,7 @@ pub(crate) fn settle(headers: &mut HeaderMap, peer: IpAddr, connection: Scheme, 
         }
     } else {
         forwarding::drop_untrusted(headers);
-        Believed { address: peer.to_canonical(), scheme: connection, request_id: None }
+        Believed::of_connection(peer, connection)
     };
     forwarding::drop_unwanted(headers);
     believed

@@ -76,7 +76,7 @@ pub struct Routed {
 #[derive(Debug)]
 pub struct Rules {
     all: Vec<Compiled>,
-    /// The request fields that matchers name.
+    /// The request fields that matchers name, each once.
     fields: Vec<HeaderName>,
     origins: Vec<Vec<HostPattern>>,
     candidates: Candidates,
@@ -136,7 +136,7 @@ impl Rules {
         let plain = merge(&rules, &unconditional);
         Self {
             origins: origin_hosts.iter().map(hosts_of).collect(),
-            fields: rules.iter().flat_map(|compiled| &compiled.headers).map(|(name, _)| name.clone()).collect(),
+            fields: fields_of(&rules),
             all: rules,
             candidates,
             unconditional,
@@ -213,7 +213,7 @@ impl Rules {
     /// Whether no rule that may apply to this URL puts fields or cookies into its key: then each of its [`Rules::forms`]
     /// is one key, which can be built without a request.
     pub fn has_plain_keys(&self, authority: &str, target: &str) -> bool {
-        self.keys_for(authority, target).all(|key| key.headers.is_empty() && key.cookies.is_empty())
+        self.keys_for(authority, target).all(|key| !key.names_any())
     }
 
     /// What the rules that may apply to a URL, by host and path, say of its key.
@@ -258,6 +258,17 @@ impl Rules {
         let fits = |hosts: &Vec<HostPattern>| hosts.is_empty() || hosts.iter().any(|pattern| pattern.matches(host));
         self.origins.iter().position(fits).map(OriginId)
     }
+}
+
+/// The request fields that matchers name, each once.
+fn fields_of(rules: &[Compiled]) -> Vec<HeaderName> {
+    let mut fields = Vec::new();
+    for (name, _) in rules.iter().flat_map(|compiled| &compiled.headers) {
+        if !fields.contains(name) {
+            fields.push(name.clone());
+        }
+    }
+    fields
 }
 
 /// Lays rules over one another, in order.

@@ -70,11 +70,6 @@ pub struct KeyRules {
 }
 
 impl KeyRules {
-    /// Whether the key is scheme, host, path and query as they came.
-    pub fn is_plain(&self) -> bool {
-        self.query_is_plain() && !self.names_any()
-    }
-
     /// Whether any of a request's fields counts.
     pub fn names_any(&self) -> bool {
         !self.headers.is_empty() || !self.cookies.is_empty()

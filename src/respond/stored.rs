@@ -132,9 +132,9 @@ fn unsatisfiable(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Respons
     bare(StatusCode::RANGE_NOT_SATISFIABLE, headers, &entry.head, asked, outcome)
 }
 
-/// RFC 9110 §15.3.7.
+/// RFC 9110 §15.3.7. What a part is of, and where parts end, rules do not change.
 fn partial(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome, parts: &[Range<u64>]) -> Response<ResponseBody> {
-    let mut headers = entry.head.headers.to_map();
+    let mut headers = base(&entry.head, asked, outcome, entry.head.headers.to_map());
     let offset = entry.part.map_or(0, |part| part.first);
     let complete = entry.complete_length();
     let stored = |part: &Range<u64>| part.start.saturating_sub(offset)..part.end.saturating_sub(offset);
@@ -154,7 +154,6 @@ fn partial(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome, parts: &[Range<u
         Cursor::over(entry.body.clone(), sections)
     };
     headers.insert(CONTENT_LENGTH, HeaderValue::from(cursor.remaining()));
-    let headers = base(&entry.head, asked, outcome, headers);
     answer(StatusCode::PARTIAL_CONTENT, headers, ResponseBody::new(Source::Stored(Box::new(cursor))))
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CACHE_CONTROL, DATE};
+use http::header::{CACHE_CONTROL, CONTENT_RANGE, DATE};
 
 use super::cache_status;
 use super::head::{VIA_LARDER, browser_directives};
@@ -36,9 +36,10 @@ pub struct Hit<'a> {
 }
 
 impl Hit<'_> {
-    /// Whether what rules do to answers can be written here. Where they take off the date, the library puts in another.
+    /// Whether what rules do to answers can be written here. Where they take off the date, the library puts in another; and
+    /// what a part is of, they do not change.
     pub fn can_follow(treatment: &Treatment) -> bool {
-        !treatment.response_headers.concern(DATE.as_str().as_bytes())
+        ![DATE, CONTENT_RANGE].iter().any(|name| treatment.response_headers.concern(name.as_str().as_bytes()))
     }
 
     /// Writes all of it down as HTTP/1.1 has it, with the same fields as [`super::stored::respond`] and the library would; the
@@ -63,9 +64,10 @@ impl Hit<'_> {
     /// The same of one part of it, 206. RFC 9110 §15.3.7.
     pub fn part(&self, part: &Range<u64>, answer: &mut Vec<u8>) -> Option<Bytes> {
         let entry = self.entry;
+        let fits = part.end - part.start <= self.request.room as u64;
+        (fits && entry.is_ready() && entry.part.is_none()).then_some(())?;
         let body = entry.body.slice(part.clone());
-        let body = body.as_single().filter(|body| body.len() <= self.request.room)?;
-        (entry.is_ready() && entry.part.is_none()).then_some(())?;
+        let body = body.as_single()?;
         self.begin(answer, ["HTTP/1.1 206 Partial Content\r\n"], body);
         let others =
             entry.head.headers.iter().filter(|line| !matches!(line.name, b"content-length" | b"content-range"));

@@ -4,13 +4,13 @@
 //! has to ask, wait or refresh, or is more than a whole body, one range of it or "not modified", is left to that.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, PRAGMA, RANGE};
+use http::header::{CACHE_CONTROL, PRAGMA};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 
 use super::look_up::{self, Found, Usable, may_refresh_early};
 use super::{Serve, Shared};
 use crate::cache::variants::Variants;
-use crate::client::Plain;
+use crate::client::{Plain, WISHES};
 use crate::policy::conditional::Condition;
 use crate::policy::key::KeyBuffer;
 use crate::policy::range::Wanted;
@@ -19,9 +19,6 @@ use crate::policy::treatment::{Action, Treatment};
 use crate::policy::vary::{self, Selecting};
 use crate::respond::stored::{self, Asked};
 use crate::respond::written::Hit;
-
-/// What a plain request may ask besides for the whole: whether what it has is still what is stored, and for a range.
-const WISHES: [HeaderName; 4] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, RANGE, IF_RANGE];
 
 impl Serve {
     /// Answers from memory, or not at all: then nothing has been written, counted or changed, but that the key was asked for.
@@ -92,8 +89,7 @@ fn telling(variants: &Variants, request: &Plain<'_>) -> Option<HeaderMap> {
     let selects = |name: &HeaderName| {
         variants.entries().iter().any(|entry| entry.head.selecting.parts().any(|(selecting, _)| selecting == name))
     };
-    let any = tell_apart || request.has_any(&WISHES);
-    chosen(any, request, |name| WISHES.contains(name) || selects(name))
+    chosen(tell_apart || request.has_wishes, request, |name| WISHES.contains(name) || selects(name))
 }
 
 /// The stored response that answers without anything to be done behind the client's back.

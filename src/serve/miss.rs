@@ -248,8 +248,8 @@ fn join(
     Some(streamed(head, || head.headers.to_map(), inquiry, shared, outcome, reader))
 }
 
-/// The answer of a response that is still arriving; `fields` are its head's, as a map. The client's conditions are ours to evaluate: they were not
-/// sent on, so that they could not narrow what is stored.
+/// The answer of a response that is still arriving; `fields` are its head's, as a map. The client's conditions are ours to
+/// evaluate: they were not sent on, so that they could not narrow what is stored.
 fn streamed(
     head: &Head,
     fields: impl FnOnce() -> HeaderMap,

@@ -19,6 +19,13 @@ async fn answered(line: &mut Line, target: &str, fields: &str) -> (String, Vec<u
     (head, body)
 }
 
+/// Whether an answer to which the origin has a `Via` was written where its request was read: there ours comes last, and behind the
+/// other one elsewhere.
+fn is_at_once(head: &str) -> bool {
+    let place = |line: &str| head.find(line).expect("each answer has it");
+    place("\r\nage: ") < place("\r\nvia: 1.1 larder")
+}
+
 /// The lines of a head without what differs with the moment, sorted.
 fn lasting(head: &str) -> Vec<String> {
     let moment = |text: &&str| !["age: ", "date: ", "cache-status: "].iter().any(|name| text.starts_with(name));
@@ -186,6 +193,7 @@ async fn what_rules_do_is_the_same_as_for_one_that_goes_the_long_way() {
             "x: y",
             "nothing",
         ),
+        ("match = { header = { keep-alive = \"*\" } }\nresponse_headers = { set = { x = \"y\" } }", "via: ", "x: y"),
         ("match = { header = { host = \"*\" } }\nresponse_headers = { set = { x = \"y\" } }", "via: ", "x: y"),
         (
             "match = { header = { x-forwarded-for = \"*\" } }\nresponse_headers = { set = { x = \"y\" } }",
@@ -201,14 +209,17 @@ async fn what_rules_do_is_the_same_as_for_one_that_goes_the_long_way() {
         })
         .await;
         let edge = before(origin.address()).rule(rule).start().await;
-        let client =
-            "X-Device: phone\r\nCookie: lang=de; a=b\r\nAccept-Encoding: gzip, br;q=0.5\r\nX-Forwarded-For: a\r\n";
+        let client = "X-Device: phone\r\nCookie: lang=de; a=b\r\nAccept-Encoding: gzip, br;q=0.5\r\nX-Forwarded-For: a\r\nKeep-Alive: 5\r\n";
         let mut line = Line::to(edge.address()).await;
         answered(&mut line, "/x", client).await;
         for fields in ["", "If-None-Match: \"1\"\r\n", "Range: bytes=10-19\r\n"] {
             let (head, body) = answered(&mut line, "/x", &format!("{client}{fields}")).await;
             let (other, other_body) = answered(&mut line, "/x", &format!("{client}{fields}TE: trailers\r\n")).await;
             assert_eq!((lasting(&head), body), (lasting(&other), other_body), "{rule}, {fields}");
+            let tells_way = fields.starts_with("Range") || fields.is_empty();
+            if tells_way && !["age =", "via", "date"].iter().any(|name| rule.contains(name)) {
+                assert!(is_at_once(&head) && !is_at_once(&other), "{rule}, {fields}: {head}{other}");
+            }
             for head in [head, other] {
                 assert!(!fields.is_empty() || head.contains(holds) && !head.contains(lacks), "{rule}: {head}");
             }
@@ -218,11 +229,41 @@ async fn what_rules_do_is_the_same_as_for_one_that_goes_the_long_way() {
 }
 
 #[tokio::test]
+async fn keys_and_variants_are_told_apart() {
+    let origin = Origin::serve(|asked| {
+        let said = |name| asked.field(name).unwrap_or_else(|| "-".to_owned());
+        let body = format!("{} {} {} {}", said("x-device"), said("cookie"), said("accept-encoding"), asked.number);
+        ok(body).fresh(600).with("vary", "accept-encoding").with("via", "1.0 other")
+    })
+    .await;
+    let rule =
+        "key = { headers = [\"x-device\"], cookies = [\"lang\"] }\nvary = { accept-encoding = [\"br\", \"gzip\"] }";
+    let edge = before(origin.address()).rule(rule).start().await;
+    let mut line = Line::to(edge.address()).await;
+    let mut others = std::collections::HashSet::new();
+    for device in ["", "X-Device: tv\r\n", "X-Device: \r\n"] {
+        for cookie in ["", "Cookie: lang=de; a=b\r\n", "Cookie: a=b\r\nCookie: lang=fr\r\n"] {
+            for encoding in ["", "Accept-Encoding: gzip\r\n", "Accept-Encoding: gzip;q=0.5, br\r\n"] {
+                let fields = [device, cookie, encoding].concat();
+                let (_, first) = answered(&mut line, "/x", &fields).await;
+                assert!(others.insert(first.clone()), "{fields}: is another one's");
+                let (head, body) = answered(&mut line, "/x", &fields).await;
+                assert_eq!(body, first, "{fields}");
+                assert!(is_at_once(&head), "{fields}: {head}");
+            }
+        }
+    }
+    let (head, body) = answered(&mut line, "/x", "Accept-Encoding: br, x;q=0.1\r\nCookie: b=c\r\n").await;
+    assert!(is_at_once(&head) && body.starts_with(b"- - br "), "what does not count does not tell apart: {head}");
+    assert_eq!(origin.hits(), others.len());
+}
+
+#[tokio::test]
 async fn a_range_is_the_same_as_one_that_goes_the_long_way() {
     let origin = Origin::serve(|asked| {
         let length = asked.target[1..].parse().expect("a length");
         let body: String = ('a'..='z').cycle().take(length).collect();
-        ok(body).fresh(600).with("etag", "\"1\"")
+        ok(body).fresh(600).with("etag", "\"1\"").with("via", "1.0 other")
     })
     .await;
     let edge = before(origin.address()).start().await;
@@ -249,8 +290,9 @@ async fn a_range_is_the_same_as_one_that_goes_the_long_way() {
             let other = ask(&mut line, target, &format!("{range}TE: trailers\r\n")).await;
             assert_eq!(at_once, other, "{target} {range}");
             if target == "/120000" && length > 0 {
-                assert!(at_once.0.contains(&"HTTP/1.1 206 Partial Content".to_owned()), "{why}: {:?}", at_once.0);
-                assert_eq!(at_once.1.len(), length, "{why}");
+                let (head, body) = answered(&mut line, target, &range).await;
+                assert!(head.starts_with("HTTP/1.1 206 Partial Content\r\n") && is_at_once(&head), "{why}: {head}");
+                assert_eq!(body.len(), length, "{why}");
             }
         }
     }
@@ -259,7 +301,11 @@ async fn a_range_is_the_same_as_one_that_goes_the_long_way() {
 
 #[tokio::test]
 async fn a_trusted_proxy_is_believed() {
-    let origin = Origin::serve(|_| ok("body").fresh(600).with("vary", "x-forwarded-host")).await;
+    let origin = Origin::serve(|_| {
+        let told = ok("body").fresh(600).with("vary", "x-forwarded-host");
+        told.with("via", "1.0 other")
+    })
+    .await;
     let edge = before(origin.address())
         .server("trusted_proxies = [\"127.0.0.0/8\"]")
         .telemetry("access_log = \"json\"")
@@ -275,6 +321,7 @@ async fn a_trusted_proxy_is_believed() {
         for (place, te) in ["", "", "TE: trailers\r\n"].into_iter().enumerate() {
             let (head, _) = answered(&mut line, "/x", &format!("{fields}{te}")).await;
             assert_eq!(head.contains("; hit; ttl="), place > 0, "{fields}{te}: {head}");
+            assert_eq!(is_at_once(&head), place == 1, "{fields}{te}: {head}");
         }
         let told = eventually("three lines more", async || {
             let told: Vec<String> = edge.log().lines().skip(3 * number).map(str::to_owned).collect();

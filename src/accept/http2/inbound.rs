@@ -43,7 +43,7 @@ pub(super) struct Inbound<H> {
     decoder: Decoder,
     fields: FieldList,
     pub(super) budget: Budget,
-    /// When what is looked at was read.
+    /// When what is looked at was read: all requests in it came then.
     received: Instant,
     /// What is on its way to the library.
     passing: BytesMut,
