@@ -65,6 +65,22 @@ async fn several_parts_come_as_multipart() {
 }
 
 #[tokio::test]
+async fn rules_change_what_parts_are_of_and_not_where_they_end() {
+    let origin = Origin::serve(|_| ok(BODY.repeat(1000)).fresh(60)).await;
+    let rule = "response_headers = { set = { content-type = \"text/x-rule\" }, remove = [\"content-range\"] }";
+    let edge = before(origin.address()).rule(rule).start().await;
+    edge.get("/x").await;
+    let reply = edge.get_with("/x", &[("range", "bytes=0-1,5004-5005")]).await;
+    let kind = reply.field("content-type").expect("a content type");
+    assert!(kind.starts_with("multipart/byteranges; boundary="), "{kind}");
+    assert_eq!(reply.text().matches("Content-Type: text/x-rule\r\n").count(), 2, "{}", reply.text());
+    let reply = edge.get_with("/x", &[("range", "bytes=5-9")]).await;
+    assert_eq!(reply.field("content-type").as_deref(), Some("text/x-rule"));
+    assert_eq!(reply.field("content-range").as_deref(), Some("bytes 5-9/10000"));
+    assert_eq!(origin.hits(), 1);
+}
+
+#[tokio::test]
 async fn absurdly_many_parts_are_not_worth_their_bytes() {
     let origin = Origin::serve(|_| ok(vec![b'x'; 100_000]).fresh(60)).await;
     let edge = before(origin.address()).start().await;
