@@ -4,10 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, TE};
+use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-
-use crate::policy::{forwarding, hop};
 
 /// The scheme under which the client knows a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,18 +97,9 @@ impl Plain<'_> {
         self.target.split_once('?').map_or(self.target, |(path, _)| path)
     }
 
-    /// Those of its fields that `is_wanted`, by name, cleaned as those of every request are.
+    /// Those of its fields that `is_wanted`, by name, as they came.
     pub fn headers(&self, is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-        let mut headers = as_map(self.fields, |name| *name != HOST && is_wanted(name));
-        hop::strip(&mut headers);
-        if self.takes_trailers && is_wanted(&TE) {
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-        }
-        if !self.is_trusted {
-            forwarding::drop_untrusted(&mut headers);
-        }
-        forwarding::drop_unwanted(&mut headers);
-        headers
+        as_map(self.fields, is_wanted)
     }
 
     /// Whether it has one of these fields, named in lower case.

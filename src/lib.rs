@@ -13,7 +13,7 @@
 //!                          └─ pass     never stored; after a successful unsafe method, invalidate → respond
 //! ```
 //!
-//! A plain hit (a GET with nothing to say but its URL and what `Vary` names) is answered while its bytes are still in the
+//! A plain hit (a GET of a whole body, of one range of it, or of what has changed) is answered while its bytes are still in the
 //! read buffer, by the same pieces: `accept` has [`serve`] look before the HTTP library does. Everything else goes the long way:
 //!
 //! 1. [`accept`]: from a socket to one clean request, and to its [`client`].

@@ -4,8 +4,8 @@
 //! has to ask, wait or refresh, or is more than a whole body, one range of it or "not modified", is left to that.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, PRAGMA};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::header::{CACHE_CONTROL, HOST, PRAGMA, TE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::look_up::{self, Found, Usable, may_refresh_early};
 use super::{Serve, Shared};
@@ -14,9 +14,9 @@ use crate::client::{Plain, WISHES};
 use crate::policy::conditional::Condition;
 use crate::policy::key::KeyBuffer;
 use crate::policy::range::Wanted;
-use crate::policy::reuse;
 use crate::policy::treatment::{Action, Treatment};
 use crate::policy::vary::{self, Selecting};
+use crate::policy::{forwarding, hop, reuse};
 use crate::respond::stored::{self, Asked};
 use crate::respond::written::Hit;
 
@@ -73,9 +73,20 @@ impl Serve {
     }
 }
 
-/// Those of the request's fields that `is_wanted`, if `any` is.
+/// Those of the request's fields that `is_wanted`, if `any` is, clean as those of every other request are.
 fn chosen(any: bool, request: &Plain<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> Option<HeaderMap> {
-    any.then(|| request.headers(is_wanted))
+    any.then(|| {
+        let mut headers = request.headers(|name| *name != HOST && is_wanted(name));
+        hop::strip(&mut headers);
+        if request.takes_trailers && is_wanted(&TE) {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        if !request.is_trusted {
+            forwarding::drop_untrusted(&mut headers);
+        }
+        forwarding::drop_unwanted(&mut headers);
+        headers
+    })
 }
 
 fn normalised(mut fields: HeaderMap, treatment: &Treatment) -> HeaderMap {
