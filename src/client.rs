@@ -97,19 +97,10 @@ impl Plain<'_> {
         self.target.split_once('?').map_or(self.target, |(path, _)| path)
     }
 
-    /// Those of its fields that `is_wanted`, by name, as they came.
-    pub fn headers(&self, is_wanted: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-        as_map(self.fields, is_wanted)
-    }
-
     /// Whether it has one of these fields, named in lower case.
     pub fn has_any(&self, names: &[HeaderName]) -> bool {
-        let is_named = |field: &httparse::Header<'_>| {
-            names
-                .iter()
-                .any(|name| field.name.len() == name.as_str().len() && field.name.eq_ignore_ascii_case(name.as_str()))
-        };
-        self.fields.iter().any(is_named)
+        let has = |name: &HeaderName| self.fields.iter().any(|field| field.name.eq_ignore_ascii_case(name.as_str()));
+        names.iter().any(has)
     }
 }
 

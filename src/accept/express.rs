@@ -72,7 +72,7 @@ impl<H: Handler> Express<H> {
         let (peer, connection) = (self.facts.ends.peer.ip(), self.facts.scheme);
         let is_trusted = trust::trusts(&server.trusted_proxies, peer);
         let believed = if is_trusted {
-            trust::settle(&mut as_map(fields, trust::tells), peer, connection, &server.trusted_proxies)
+            Believed::of_proxy(&as_map(fields, trust::tells), peer, connection, &server.trusted_proxies)
         } else {
             Believed::of_connection(peer, connection)
         };
@@ -136,28 +136,25 @@ impl Word {
     /// By length first: most fields are compared with no name at all.
     fn of(field: &Header<'_>) -> Self {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-        let (is_wish, is_more) = match field.name.len() {
-            2 => (false, is("te")),
+        match field.name.len() {
+            2 if is("te") => Self::More,
+            5 if is("range") => Self::Wish,
             // `Connection: close` takes a field of that name off.
-            5 => (is("range"), is("close")),
-            6 => (false, is("expect")),
-            7 => (false, is("upgrade") || is("trailer")),
-            8 => (is("if-range"), is("if-match")),
-            10 => {
-                let is_usual =
-                    field.value.eq_ignore_ascii_case(b"keep-alive") || field.value.eq_ignore_ascii_case(b"close");
-                (false, !is_usual && is("connection"))
+            5 if is("close") => Self::More,
+            6 if is("expect") => Self::More,
+            7 if is("upgrade") || is("trailer") => Self::More,
+            8 if is("if-range") => Self::Wish,
+            8 if is("if-match") => Self::More,
+            10 if is("connection") && !field.value.eq_ignore_ascii_case(b"keep-alive") && !is_close(field) => {
+                Self::More
             }
-            13 => (is("if-none-match"), is("authorization")),
-            14 => (false, is("content-length")),
-            17 => (is("if-modified-since"), is("transfer-encoding")),
-            19 => (false, is("if-unmodified-since")),
-            _ => (false, false),
-        };
-        match (is_wish, is_more) {
-            (_, true) => Self::More,
-            (true, false) => Self::Wish,
-            (false, false) => Self::Nothing,
+            13 if is("if-none-match") => Self::Wish,
+            13 if is("authorization") => Self::More,
+            14 if is("content-length") => Self::More,
+            17 if is("if-modified-since") => Self::Wish,
+            17 if is("transfer-encoding") => Self::More,
+            19 if is("if-unmodified-since") => Self::More,
+            _ => Self::Nothing,
         }
     }
 }

@@ -38,6 +38,15 @@ impl Believed {
     pub(crate) fn of_connection(peer: IpAddr, scheme: Scheme) -> Self {
         Self { address: peer.to_canonical(), scheme, request_id: None }
     }
+
+    /// What a `peer` says that is trusted, in fields that [`tells`] names.
+    pub(crate) fn of_proxy(headers: &HeaderMap, peer: IpAddr, connection: Scheme, trusted: &[IpNet]) -> Self {
+        Self {
+            address: forwarded_address(headers, peer.to_canonical(), |address| trusts(trusted, *address)),
+            scheme: forwarded_scheme(headers).unwrap_or(connection),
+            request_id: headers.get(X_REQUEST_ID).filter(|value| is_request_id(value)).cloned(),
+        }
+    }
 }
 
 /// Whether this peer is believed.
@@ -46,7 +55,7 @@ pub(crate) fn trusts(trusted: &[IpNet], peer: IpAddr) -> bool {
     trusted.iter().any(|network| network.contains(&peer))
 }
 
-/// Whether [`settle`] reads fields of this name.
+/// Whether [`Believed::of_proxy`] reads fields of this name.
 pub(crate) fn tells(name: &HeaderName) -> bool {
     [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID, FORWARDED].contains(name)
 }
@@ -54,11 +63,7 @@ pub(crate) fn tells(name: &HeaderName) -> bool {
 /// Reads what a trusted `peer` says of the client, and removes the fields that nobody may pass on.
 pub(crate) fn settle(headers: &mut HeaderMap, peer: IpAddr, connection: Scheme, trusted: &[IpNet]) -> Believed {
     let believed = if trusts(trusted, peer) {
-        Believed {
-            address: forwarded_address(headers, peer.to_canonical(), |address| trusts(trusted, *address)),
-            scheme: forwarded_scheme(headers).unwrap_or(connection),
-            request_id: headers.get(X_REQUEST_ID).filter(|value| is_request_id(value)).cloned(),
-        }
+        Believed::of_proxy(headers, peer, connection, trusted)
     } else {
         forwarding::drop_untrusted(headers);
         Believed::of_connection(peer, connection)

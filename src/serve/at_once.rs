@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use super::look_up::{self, Found, Usable, may_refresh_early};
 use super::{Serve, Shared};
 use crate::cache::variants::Variants;
-use crate::client::{Plain, WISHES};
+use crate::client::{Plain, WISHES, as_map};
 use crate::policy::conditional::Condition;
 use crate::policy::key::KeyBuffer;
 use crate::policy::range::Wanted;
@@ -76,7 +76,7 @@ impl Serve {
 /// Those of the request's fields that `is_wanted`, if `any` is, clean as those of every other request are.
 fn chosen(any: bool, request: &Plain<'_>, is_wanted: impl Fn(&HeaderName) -> bool) -> Option<HeaderMap> {
     any.then(|| {
-        let mut headers = request.headers(|name| *name != HOST && is_wanted(name));
+        let mut headers = as_map(request.fields, |name| *name != HOST && is_wanted(name));
         hop::strip(&mut headers);
         if request.takes_trailers && is_wanted(&TE) {
             headers.insert(TE, HeaderValue::from_static("trailers"));

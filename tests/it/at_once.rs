@@ -114,12 +114,7 @@ async fn it_has_the_same_head_and_body_as_one_that_goes_the_long_way() {
     let hits = 2 * (targets.len() + conditions.len() + 3);
     assert_eq!(origin.hits(), targets.len());
     let lines = || edge.log().matches("\"cache\":\"hit\"").count();
-    for _ in 0..100 {
-        if lines() == hits {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    eventually("each is in the log", async || (lines() >= hits).then_some(())).await;
     assert_eq!(lines(), hits, "each is in the log once: {}", edge.log());
 }
 
