@@ -57,7 +57,7 @@ pub(super) struct Address {
 
 /// A connection without a request.
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
     until: Instant,
     _counted: Counted,
@@ -89,22 +89,22 @@ impl Address {
     }
 
     /// The connection used last of those that are, `now`, idle for at most `longest`.
-    pub(super) fn take_idle(&self, longest: Duration, now: Instant) -> Option<Connection> {
+    pub(super) fn take_idle(&self, longest: Duration, now: Instant) -> Option<Box<Connection>> {
         loop {
             // The newest: the older ones can be let go when there are too many.
-            let newest = self.idle().pop_back()?;
+            let mut newest = self.idle().pop_back()?;
             if newest.since + longest < now {
                 self.idle().push_back(newest);
                 return None;
             }
-            if newest.until > now && !newest.connection.is_closed() {
+            if newest.until > now && newest.connection.http.is_quiet() {
                 return Some(newest.connection);
             }
         }
     }
 
     /// Keeps `connection` for the next request, for at most `longest`.
-    pub(super) fn keep_idle(&self, connection: Connection, longest: Duration, metrics: &OriginMetrics) {
+    pub(super) fn keep_idle(&self, connection: Box<Connection>, longest: Duration, metrics: &OriginMetrics) {
         let since = Instant::now();
         let idle = Idle { connection, since, until: since + longest, _counted: Counted::new(&metrics.idle) };
         let mut list = self.idle();
@@ -127,10 +127,11 @@ impl Address {
 
     /// Closes the connections whose time is over, and forgets those that the origin closed.
     pub(super) fn reap(&self, now: Instant) {
-        let is_over = |idle: &Idle| idle.until <= now || idle.connection.is_closed();
         let mut list = self.idle();
-        let (over, kept) = std::mem::take(&mut *list).into_iter().partition::<VecDeque<_>, _>(is_over);
-        *list = kept;
+        let is_kept = |idle: &mut Idle| idle.until > now && idle.connection.http.is_quiet();
+        let (kept, over): (Vec<_>, Vec<_>) =
+            list.drain(..).map(|mut idle| (is_kept(&mut idle), idle)).partition(|(is_kept, _)| *is_kept);
+        list.extend(kept.into_iter().map(|(_, idle)| idle));
         // Connections are closed without the lock.
         drop(list);
         drop(over);

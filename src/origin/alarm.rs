@@ -1,6 +1,5 @@
 //! A timer that is set for every request, and hardly ever rings.
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -15,11 +14,6 @@ const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
 pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
-    /// Waits until `deadline`.
-    pub(super) async fn wait_until(&mut self, deadline: Instant) {
-        poll_fn(|cx| self.poll_until(deadline, cx)).await;
-    }
-
     /// Whether `deadline` has come; if not, the task is woken then, and perhaps before.
     pub(super) fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let timer = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
@@ -43,6 +37,8 @@ pub(super) fn deadline(from: Instant, limit: Duration) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -50,7 +46,8 @@ mod tests {
         let begun = Instant::now();
         let (mut alarm, second) = (Alarm::default(), Duration::from_secs(1));
         let set = async |alarm: &mut Alarm, after: u32, patience: u32| {
-            let rings = tokio::time::timeout(second * patience, alarm.wait_until(begun + second * after));
+            let rings =
+                tokio::time::timeout(second * patience, poll_fn(|cx| alarm.poll_until(begun + second * after, cx)));
             (rings.await.is_ok(), begun.elapsed().as_secs())
         };
         assert_eq!(set(&mut alarm, 10, 1).await, (false, 1), "left before it rings");

@@ -1,14 +1,14 @@
 //! What came back: is it an answer that we may pass on, and may its connection be used again?
 //!
-//! The library is lenient where a proxy must not be; see RFC 9112 §6.3 and §11.
+//! A proxy must not be lenient here; see RFC 9112 §6.3 and §11.
 
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::response::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::error::Malformed;
+use super::http1::{Content, Head};
 use super::pool::IDLE_LIMIT;
 use crate::policy::hop;
 
@@ -16,12 +16,16 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Checks the head of an answer to a `method` request, and reduces it to what is meant for others than us.
 ///
-/// Returns for how long the connection may be kept idle afterwards; `None`: not at all.
+/// Returns what its body is, and for how long the connection may be kept idle afterwards; `None`: not at all.
 ///
 /// # Errors
 ///
 /// What is wrong with the answer; nothing of it may be used.
-pub(super) fn accept(head: &mut Parts, method: &Method, asked_upgrade: bool) -> Result<Option<Duration>, Malformed> {
+pub(super) fn accept(
+    head: &mut Head,
+    method: &Method,
+    asked_upgrade: bool,
+) -> Result<(Content, Option<Duration>), Malformed> {
     let status = head.status.as_u16();
     if status > 599 {
         return Err(Malformed::Status(status));
@@ -31,59 +35,64 @@ pub(super) fn accept(head: &mut Parts, method: &Method, asked_upgrade: bool) -> 
             return Err(Malformed::UnaskedUpgrade);
         }
         strip_upgrade(&mut head.headers);
-        return Ok(None);
+        return Ok((Content::None, None));
     }
     let has_no_body =
         method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if has_no_body {
+    let content = if has_no_body {
         tolerate_framing(head);
+        Content::None
     } else {
-        check_framing(&head.headers)?;
-    }
+        content(head)?
+    };
     let keep = keep(head);
     hop::strip(&mut head.headers);
-    Ok(keep)
+    Ok((content, keep))
 }
 
-/// Exactly one way to know where the body ends.
-fn check_framing(headers: &HeaderMap) -> Result<(), Malformed> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+/// Where the body ends: there must be exactly one way to know.
+fn content(head: &Head) -> Result<Content, Malformed> {
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
     match (codings.next(), lengths.next()) {
-        (None, None) => Ok(()),
+        (None, None) => Ok(Content::UntilClose),
         // "ought to be handled as an error" (§6.3): the two may be read differently by others on the way.
         (Some(_), Some(_)) => Err(Malformed::TwoFramings),
+        (Some(_), None) if !head.is_current => Err(Malformed::CodingTooEarly),
         // We undo `chunked` only; what else was applied would be passed on as if it were the content.
         (Some(coding), None) => {
             let is_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
-            is_chunked.then_some(()).ok_or(Malformed::TransferCoding)
+            is_chunked.then_some(Content::CHUNKED).ok_or(Malformed::TransferCoding)
         }
         // A list of equal lengths may be taken as one (§6.3), and may be refused: we do not guess.
         (None, Some(length)) => {
-            let is_number = is_decimal(length) && lengths.next().is_none();
-            is_number.then_some(()).ok_or(Malformed::Length)
+            let length = number(length).filter(|_| lengths.next().is_none());
+            length.map(Content::Length).ok_or(Malformed::Length)
         }
     }
 }
 
 /// An answer without a body ends with its head, whatever its framing says: what cannot be true is left out.
-fn tolerate_framing(head: &mut Parts) {
+fn tolerate_framing(head: &mut Head) {
     let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
-    let is_one_number = lengths.next().is_some_and(is_decimal) && lengths.next().is_none();
+    let is_one_number = lengths.next().is_some_and(|length| number(length).is_some()) && lengths.next().is_none();
     // RFC 9110 §8.6: 204 has no Content-Length.
     if !is_one_number || head.status == StatusCode::NO_CONTENT || head.headers.contains_key(TRANSFER_ENCODING) {
         head.headers.remove(CONTENT_LENGTH);
     }
 }
 
-fn is_decimal(value: &HeaderValue) -> bool {
-    !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit)
+/// A length: digits, and no more than 64 bits have.
+fn number(value: &HeaderValue) -> Option<u64> {
+    let digits = value.as_bytes();
+    let is_decimal = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    value.to_str().ok().filter(|_| is_decimal)?.parse().ok()
 }
 
 /// For how long the connection may be kept for another request.
-fn keep(head: &Parts) -> Option<Duration> {
+fn keep(head: &Head) -> Option<Duration> {
     // HTTP/1.0 servers differ in what keep-alive means; nothing is lost with a new connection.
-    if head.version != Version::HTTP_11 {
+    if !head.is_current {
         return None;
     }
     let closes = head.headers.get_all(CONNECTION).iter().any(|line| {
@@ -121,12 +130,15 @@ mod tests {
 
     type Fields = &'static [(&'static str, &'static str)];
 
-    fn head(status: u16, version: Version, fields: &[(&str, &str)]) -> Parts {
-        let mut response = http::Response::builder().status(status).version(version);
-        for (name, value) in fields {
-            response = response.header(*name, *value);
+    fn head(status: u16, is_current: bool, fields: &[(&'static str, &'static str)]) -> Head {
+        let line = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields.iter().map(line) {
+            headers.append(name, value);
         }
-        response.body(()).unwrap().into_parts().0
+        Head { status: StatusCode::from_u16(status).unwrap(), is_current, headers }
     }
 
     #[test]
@@ -154,7 +166,7 @@ mod tests {
             ("GET", 101, &[("upgrade", "websocket")], "unasked", "nobody asked"),
         ];
         for (method, status, fields, want, why) in cases {
-            let mut head = head(*status, Version::HTTP_11, fields);
+            let mut head = head(*status, true, fields);
             let said =
                 accept(&mut head, &method.parse().unwrap(), false).map_or_else(|e| e.to_string(), |_| String::new());
             assert!(
@@ -174,7 +186,7 @@ mod tests {
             ("GET", 200, "3", Some("3"), "the body's"),
         ];
         for (method, status, length, want, why) in cases {
-            let mut head = head(status, Version::HTTP_11, &[("content-length", length)]);
+            let mut head = head(status, true, &[("content-length", length)]);
             accept(&mut head, &method.parse().unwrap(), false).unwrap();
             let left = head.headers.get(CONTENT_LENGTH).map(|value| value.to_str().unwrap());
             assert_eq!(left, want, "{method} {status} {length}: {why}");
@@ -184,18 +196,18 @@ mod tests {
     #[test]
     fn a_connection_is_kept_as_long_as_both_sides_mean_to() {
         let millis = Duration::from_millis;
-        let cases: &[(Version, Fields, Option<Duration>, &str)] = &[
-            (Version::HTTP_11, &[], Some(IDLE_LIMIT), "by default"),
-            (Version::HTTP_10, &[("connection", "keep-alive")], None, "HTTP/1.0"),
-            (Version::HTTP_11, &[("connection", "x, Close")], None, "the origin closes"),
-            (Version::HTTP_11, &[("keep-alive", "timeout=2, max=5")], Some(millis(1500)), "earlier than the origin"),
-            (Version::HTTP_11, &[("keep-alive", "max=5, timeout=75")], Some(IDLE_LIMIT), "not longer than we want"),
-            (Version::HTTP_11, &[("keep-alive", "timeout=0")], Some(Duration::ZERO), "never"),
-            (Version::HTTP_11, &[("keep-alive", "timeout=99999999999999999999")], Some(IDLE_LIMIT), "garbage"),
+        let cases: &[(bool, Fields, Option<Duration>, &str)] = &[
+            (true, &[], Some(IDLE_LIMIT), "by default"),
+            (false, &[("connection", "keep-alive")], None, "HTTP/1.0"),
+            (true, &[("connection", "x, Close")], None, "the origin closes"),
+            (true, &[("keep-alive", "timeout=2, max=5")], Some(millis(1500)), "earlier than the origin"),
+            (true, &[("keep-alive", "max=5, timeout=75")], Some(IDLE_LIMIT), "not longer than we want"),
+            (true, &[("keep-alive", "timeout=0")], Some(Duration::ZERO), "never"),
+            (true, &[("keep-alive", "timeout=99999999999999999999")], Some(IDLE_LIMIT), "garbage"),
         ];
-        for (version, fields, want, why) in cases {
-            let mut head = head(200, *version, fields);
-            assert_eq!(accept(&mut head, &Method::GET, false).unwrap(), *want, "{fields:?}: {why}");
+        for (is_current, fields, want, why) in cases {
+            let mut head = head(200, *is_current, fields);
+            assert_eq!(accept(&mut head, &Method::GET, false).unwrap().1, *want, "{fields:?}: {why}");
         }
     }
 
@@ -203,8 +215,8 @@ mod tests {
     fn a_switch_of_protocols_keeps_the_fields_that_say_so() {
         let fields =
             [("connection", "upgrade, x-hop"), ("upgrade", "websocket"), ("x-hop", "1"), ("sec-websocket-accept", "k")];
-        let mut head = head(101, Version::HTTP_11, &fields);
-        assert_eq!(accept(&mut head, &Method::GET, true).unwrap(), None);
+        let mut head = head(101, true, &fields);
+        assert_eq!(accept(&mut head, &Method::GET, true).unwrap(), (Content::None, None));
         let want = [("connection", "upgrade"), ("sec-websocket-accept", "k"), ("upgrade", "websocket")];
         let mut left: Vec<_> =
             head.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();

@@ -3,24 +3,17 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tokio_util::task::TaskTracker;
 
 use super::address::Address;
 use super::error::{OriginError, Peer};
-use super::pool::{Connection, Link, Pool};
-
-/// Bytes of an answer's head; larger ones are malformed. As much as clients may send us by default.
-pub(super) const MAX_HEAD: usize = 64 * 1024;
-/// Bytes that a connection buffers: with 512 connections and readers that stall, 64 MiB at the worst.
-const MAX_BUFFER: usize = 128 * 1024;
+use super::http1::Http1;
+use super::pool::{Connection, Pool};
 
 /// Opens a connection to `address`, within `limit`.
 pub(super) async fn open(
@@ -28,19 +21,10 @@ pub(super) async fn open(
     peer: impl Fn() -> Peer,
     limit: Duration,
     pool: &Arc<Pool>,
-    tasks: &TaskTracker,
-) -> Result<Connection, OriginError> {
+) -> Result<Box<Connection>, OriginError> {
     let wire = tokio::time::timeout(limit, reach(address, &peer));
     let wire = wire.await.unwrap_or_else(|_| Err(OriginError::ConnectTimeout { peer: peer(), limit }))?;
-    let link = Link::new(pool);
-    let wire = TokioIo::new(Wire { stream: wire, link: Arc::clone(&link) });
-    let handshake = http1::Builder::new().max_header_size(MAX_HEAD).max_buf_size(MAX_BUFFER).handshake(wire).await;
-    let (sender, connection) = handshake.map_err(|source| OriginError::Lost { peer: peer(), source })?;
-    let driver = tasks.spawn(async move {
-        // Whoever waits for the answer or its body is told of the error; an idle connection may close as it likes.
-        let _ = connection.with_upgrades().await;
-    });
-    Ok(Connection::new(sender, link, driver.abort_handle()))
+    Ok(Box::new(Connection::new(Http1::new(wire), pool)))
 }
 
 /// TCP, and TLS.
@@ -63,55 +47,6 @@ pub(super) async fn reach(address: &Address, peer: impl Fn() -> Peer) -> Result<
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
-}
-
-/// A socket that tells its [`Link`] what happens to it.
-struct Wire {
-    stream: Stream,
-    link: Arc<Link>,
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        self.link.closed();
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        if buffer.filled().len() > before {
-            self.link.received();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
 }
 
 impl AsyncRead for Stream {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::http1::ContentError;
 use crate::body::BoxError;
 use crate::body::request::RequestBodyError;
 
@@ -88,7 +89,7 @@ pub enum OriginError {
         /// Who was asked.
         peer: Peer,
         /// What the connection said.
-        source: hyper::Error,
+        source: io::Error,
     },
     /// The connection ended within the head of the answer.
     #[error("{peer}: the connection ended within the head of the answer")]
@@ -96,7 +97,7 @@ pub enum OriginError {
         /// Who was asked.
         peer: Peer,
         /// What the connection said.
-        source: hyper::Error,
+        source: io::Error,
     },
     /// No head of a final answer in time.
     #[error("{peer}: no answer within {limit:?} (first_byte_timeout)")]
@@ -124,7 +125,7 @@ pub enum OriginError {
 pub enum Malformed {
     /// Not HTTP/1.
     #[error("it cannot be parsed")]
-    Parse(#[source] hyper::Error),
+    Parse(#[source] httparse::Error),
     /// The head has too many bytes or fields.
     #[error("its head is larger than {limit} bytes, or has too many fields")]
     HeadTooLarge {
@@ -140,6 +141,9 @@ pub enum Malformed {
     /// `Content-Length` is no single number. RFC 9112 §6.3.
     #[error("its Content-Length is not one number")]
     Length,
+    /// Chunks in HTTP/1.0, which has none. RFC 9112 §6.1.
+    #[error("it has Transfer-Encoding, and is HTTP/1.0")]
+    CodingTooEarly,
     /// A transfer coding other than a lone `chunked`. RFC 9112 §6.1.
     #[error("its transfer coding is unknown")]
     TransferCoding,
@@ -238,8 +242,8 @@ pub enum AnswerBodyError {
     Cut {
         /// Who was asked.
         peer: Peer,
-        /// What the connection said.
-        source: hyper::Error,
+        /// How.
+        source: ContentError,
     },
     /// Nothing came for too long.
     #[error("{peer}: nothing of the answer's body for {limit:?} (between_bytes_timeout)")]

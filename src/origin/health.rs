@@ -2,24 +2,19 @@
 //!
 //! A check has a connection of its own, which counts towards no limit: a busy address is not a sick one.
 
-use std::pin::pin;
+use std::future::poll_fn;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::future::{Either, select};
-use http::header::{CONNECTION, HOST, USER_AGENT};
+use http::StatusCode;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, StatusCode, Uri};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 
 use super::address::Address;
 use super::connect;
-use super::error::Peer;
+use super::error::{OriginError, Peer};
+use super::exchange::explain;
+use super::http1::{Framing, Http1, write_field};
 use super::upstream::Upstream;
 use super::vitals::Change;
-use crate::body::BoxError;
 use crate::config::settings::Health;
 
 /// Checks one address, and says so where that changes what we hold of it.
@@ -46,21 +41,18 @@ pub(super) async fn check(upstream: &Upstream, address: &Arc<Address>, target: &
 }
 
 /// The status that the address answers with.
-async fn ask(upstream: &Upstream, address: &Address, target: &PathAndQuery) -> Result<StatusCode, BoxError> {
+async fn ask(upstream: &Upstream, address: &Address, target: &PathAndQuery) -> Result<StatusCode, OriginError> {
     let peer = || Peer { origin: Arc::clone(&upstream.name), address: address.socket };
     let stream = connect::reach(address, peer).await?;
-    let handshake = http1::Builder::new().max_header_size(connect::MAX_HEAD).handshake(TokioIo::new(stream));
-    let (mut sender, connection) = handshake.await?;
-    let mut request = Request::new(Empty::<Bytes>::new());
-    *request.uri_mut() = Uri::from(target.clone());
-    request.headers_mut().insert(HOST, address.url.authority.clone());
-    request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("larder-health"));
-    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    let answer = pin!(sender.send_request(request));
-    // The connection lives here, and ends here: no task to own. It may end with the answer, and the answer be there.
-    let answer = match select(answer, pin!(connection)).await {
-        Either::Left((answer, _)) => answer,
-        Either::Right((_, answer)) => answer.await,
-    };
-    Ok(answer?.status())
+    let mut connection = Http1::new(stream);
+    let mut head = format!("GET {target} HTTP/1.1\r\n").into_bytes();
+    let fields: [(&str, &[u8]); 3] =
+        [("host", address.url.authority.as_bytes()), ("user-agent", b"larder-health"), ("connection", b"close")];
+    for (name, value) in fields {
+        write_field(&mut head, name, value);
+    }
+    head.extend_from_slice(b"\r\n");
+    connection.begin(head, Framing::None, None);
+    let head = poll_fn(|cx| connection.poll_head(cx, |_, _| {})).await;
+    Ok(head.map_err(|failure| explain(failure, peer()).0)?.status)
 }

@@ -5,8 +5,10 @@
 //! 1. `outbound` writes its head anew; `upload` holds its body, so that it can be sent again while unread.
 //! 2. `upstream` chooses an address (`balance`, among those that `vitals` allows) and waits for the right to use
 //!    a connection (`pool`).
-//! 3. `exchange` takes an idle connection or opens one (`connect`, `tls`), sends, and waits for the head.
-//! 4. `answer` checks the head; `stream` is the body, which gives the connection back at its end.
+//! 3. `exchange` takes an idle connection or opens one (`connect`, `tls`), sends over it and waits for the head
+//!    (`http1`).
+//! 4. `answer` checks the head; `stream` is the body, which gives the connection back at its end. After a change of
+//!    protocols there is a `tunnel` instead.
 //! 5. If a try fails, `retry` says whether and where there may be another.
 //!
 //! Meanwhile `upkeep` resolves names again (`resolve`), closes idle connections and runs the checks of `health`.
@@ -35,6 +37,7 @@ mod connect;
 mod error;
 mod exchange;
 mod health;
+mod http1;
 mod metrics;
 mod outbound;
 mod pool;
@@ -43,6 +46,7 @@ mod retry;
 mod start;
 mod stream;
 mod tls;
+mod tunnel;
 mod upkeep;
 mod upload;
 mod upstream;
@@ -52,11 +56,13 @@ mod vitals;
 mod tests;
 
 pub use error::{AnswerBodyError, Malformed, OriginError, Peer};
+pub use http1::ContentError;
 pub use metrics::Metrics;
 pub use resolve::ResolveError;
 pub use start::StartError;
 pub use stream::OriginBody;
 pub use tls::TlsError;
+pub use tunnel::Tunnel;
 
 /// What origins need of the process.
 #[derive(Debug, Clone)]
@@ -106,8 +112,8 @@ pub struct Answer {
     pub address: SocketAddr,
     /// The time that the try took to the head of the answer, connecting included.
     pub first_byte: Duration,
-    /// The connection to be, with a 101.
-    pub upgraded: Option<hyper::upgrade::OnUpgrade>,
+    /// What the connection has become, with a 101.
+    pub upgraded: Option<Tunnel>,
 }
 
 /// The origins of one configuration. A clone is the same origins.

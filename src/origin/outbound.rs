@@ -1,28 +1,23 @@
 //! What goes out to an origin: the request's head, newly written from what we know of it.
 
-use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, Entry, FORWARDED, HOST, HeaderName, TE, TRANSFER_ENCODING, UPGRADE, VIA,
-};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use std::net::IpAddr;
+
+use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HeaderName, TE, UPGRADE, VIA};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::Outbound;
-use super::upload::UploadReader;
+use super::http1::{Framing, write_field};
 use crate::body::request::RequestBody;
-use crate::client::{Client, write_address};
+use crate::client::{Client, RequestId, write_address};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-/// The client's certificate. What a client wrote there never comes this far: `policy::forwarding` takes it off.
 const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 /// What we call ourselves in `Via`. RFC 9110 §7.6.3.
 const VIA_US: &str = "1.1 larder";
-
-/// Fields that we add at most.
-const OURS: usize = 12;
 
 /// What we understand of `Surrogate-Control`, so that origins may send it. Edge Architecture Specification 1.0 §2.1.
 const CAPABILITY: (HeaderName, &str) = (HeaderName::from_static("surrogate-capability"), "larder=\"Surrogate/1.0\"");
@@ -31,45 +26,78 @@ const CAPABILITY: (HeaderName, &str) = (HeaderName::from_static("surrogate-capab
 #[derive(Debug)]
 pub(super) struct Template {
     pub(super) method: Method,
-    uri: Uri,
+    target: PathAndQuery,
     /// What the client's request says.
     given: HeaderMap,
     client: Client,
     /// Whether it asks for another protocol.
     pub(super) upgrade: bool,
-    /// How long the body is, where that is to be said.
-    framing: Option<(HeaderName, HeaderValue)>,
+    /// How the body is sent.
+    pub(super) framing: Framing,
+    /// Whether it is said that there is no body.
+    says_none: bool,
     preserve_host: bool,
 }
 
 impl Template {
     /// The head for `request`, and its body; with `preserve_host` the origin is told the client's `Host`.
     pub(super) fn of(request: Outbound, preserve_host: bool) -> (Self, RequestBody) {
-        let framing = framing(&request);
+        let (framing, says_none) = (framing(&request), says_none(&request));
         let Outbound { method, target, headers: given, client, body, upgrade, .. } = request;
-        (Self { method, uri: Uri::from(target), given, client, upgrade, framing, preserve_host }, body)
+        (Self { method, target, given, client, upgrade, framing, says_none, preserve_host }, body)
     }
 
-    /// The request for one try at an origin that is known as `authority`.
-    pub(super) fn request(&self, authority: &HeaderValue, body: UploadReader) -> Request<UploadReader> {
+    /// The head for one try at an origin that is known as `authority`, ready to send.
+    pub(super) fn head(&self, authority: &HeaderValue) -> Vec<u8> {
         let Self { given, client, .. } = self;
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri.clone();
-        let headers = request.headers_mut();
-        headers.reserve(given.len() + OURS);
+        let mut out = Vec::with_capacity(1024);
+        out.extend_from_slice(self.method.as_str().as_bytes());
+        out.push(b' ');
+        let target = self.target.as_str();
+        // A query alone has the path `/` before it.
+        if !target.starts_with(['/', '*']) {
+            out.push(b'/');
+        }
+        out.extend_from_slice(target.as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
         // The first field, as RFC 9110 §7.2 advises.
-        let of_client = || HeaderValue::try_from(&*client.authority).unwrap_or_else(|_| HeaderValue::from_static(""));
-        headers.insert(HOST, if self.preserve_host { of_client() } else { authority.clone() });
-        copy_end_to_end(given, headers, self.upgrade);
-        if accepts_trailers(given) {
-            add_te(headers);
+        let host = if self.preserve_host { client.authority.as_bytes() } else { authority.as_bytes() };
+        write_field(&mut out, "host", host);
+        for (name, value) in given {
+            if goes_on(name) || (self.upgrade && name == UPGRADE) {
+                write_field(&mut out, name.as_str(), value.as_bytes());
+            }
         }
-        if let Some((name, value)) = &self.framing {
-            headers.insert(name.clone(), value.clone());
+        self.write_connection(&mut out);
+        match self.framing {
+            Framing::None if self.says_none => write_field(&mut out, "content-length", b"0"),
+            Framing::None => {}
+            Framing::Length(length) => {
+                write_field(&mut out, "content-length", itoa::Buffer::new().format(length).as_bytes());
+            }
+            Framing::Chunked => write_field(&mut out, "transfer-encoding", b"chunked"),
         }
-        introduce(headers, client);
-        request
+        introduce(given, client, &mut out);
+        out.extend_from_slice(b"\r\n");
+        out
+    }
+
+    /// What is about this hop. `TE` is, and has to be named as such.
+    fn write_connection(&self, out: &mut Vec<u8>) {
+        let has_trailers = accepts_trailers(&self.given);
+        if has_trailers {
+            write_field(out, "te", b"trailers");
+        }
+        match (self.upgrade, has_trailers) {
+            (true, true) => extend(&self.given, &CONNECTION, out, |out| out.extend_from_slice(b"te")),
+            (true, false) => {
+                for value in self.given.get_all(CONNECTION) {
+                    write_field(out, "connection", value.as_bytes());
+                }
+            }
+            (false, true) => write_field(out, "connection", b"te"),
+            (false, false) => {}
+        }
     }
 
     /// Whether the request may be sent again though the origin may have seen it. RFC 9110 §9.2.2.
@@ -78,88 +106,92 @@ impl Template {
     }
 }
 
-/// Copies the fields that are not about this hop or this framing, in their order.
-fn copy_end_to_end(given: &HeaderMap, headers: &mut HeaderMap, upgrade: bool) {
-    for (name, value) in given {
-        // `Expect` is between the client and us: its 100 goes out as soon as we read the body.
-        let is_ours = *name == HOST
-            || *name == EXPECT
-            || *name == CONTENT_LENGTH
-            || *name == TRANSFER_ENCODING
-            || *name == TE
-            || *name == KEEP_ALIVE
-            || *name == PROXY_CONNECTION
-            || (!upgrade && (*name == CONNECTION || *name == UPGRADE));
-        if !is_ours {
-            headers.append(name.clone(), value.clone());
-        }
-    }
+/// Whether a client's field goes on as it is. Not where it is about the client's hop or its framing, and not where we write
+/// it, in one piece with what was there or in its place.
+///
+/// `Expect` is between the client and us: its 100 goes out as soon as we read the body. The client's certificate as a client
+/// wrote it never comes this far: `policy::forwarding` takes it off.
+fn goes_on(name: &HeaderName) -> bool {
+    !matches!(
+        name.as_str(),
+        "connection"
+            | "content-length"
+            | "expect"
+            | "forwarded"
+            | "host"
+            | "keep-alive"
+            | "proxy-connection"
+            | "surrogate-capability"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "via"
+            | "x-forwarded-client-cert"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-proto"
+            | "x-request-id"
+    )
 }
 
 /// How long the body is, newly: what the client said is not repeated, what we know of it is.
-fn framing(request: &Outbound) -> Option<(HeaderName, HeaderValue)> {
+fn framing(request: &Outbound) -> Framing {
     use http_body::Body as _;
     if request.body.is_empty() {
-        // RFC 9110 §8.6: a method that usually has a body says that there is none.
-        let expects_body = matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
-        let is_to_be_said = expects_body || request.headers.contains_key(CONTENT_LENGTH);
-        is_to_be_said.then(|| (CONTENT_LENGTH, HeaderValue::from_static("0")))
-    } else if let Some(length) = request.body.size_hint().exact() {
-        Some((CONTENT_LENGTH, length.into()))
+        Framing::None
     } else {
-        Some((TRANSFER_ENCODING, HeaderValue::from_static("chunked")))
+        request.body.size_hint().exact().map_or(Framing::Chunked, Framing::Length)
     }
 }
 
+/// Whether it has to be said that there is no body. RFC 9110 §8.6: by methods that usually have one.
+fn says_none(request: &Outbound) -> bool {
+    matches!(request.method, Method::POST | Method::PUT | Method::PATCH) || request.headers.contains_key(CONTENT_LENGTH)
+}
+
 /// Says who asks: `Via`, `X-Forwarded-*`, `Forwarded`, `X-Request-Id`, the client's certificate. What is there comes from a trusted proxy.
-fn introduce(headers: &mut HeaderMap, client: &Client) {
-    extend(headers, VIA, HeaderValue::from_static(VIA_US));
-    extend(headers, CAPABILITY.0, HeaderValue::from_static(CAPABILITY.1));
+fn introduce(given: &HeaderMap, client: &Client, out: &mut Vec<u8>) {
+    extend(given, &VIA, out, |out| out.extend_from_slice(VIA_US.as_bytes()));
+    extend(given, &CAPABILITY.0, out, |out| out.extend_from_slice(CAPABILITY.1.as_bytes()));
     let peer = client.peer.ip().to_canonical();
-    let mut address = Vec::new();
-    write_address(peer, &mut address);
-    extend_with(headers, FORWARDED_FOR, &address);
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static(client.scheme.as_str()));
-    if let (Entry::Vacant(entry), Ok(authority)) =
-        (headers.entry(FORWARDED_HOST), HeaderValue::try_from(&*client.authority))
-    {
-        entry.insert(authority);
+    extend(given, &FORWARDED_FOR, out, |out| write_address(peer, out));
+    write_field(out, FORWARDED_PROTO.as_str(), client.scheme.as_str().as_bytes());
+    // The first proxy knows best.
+    let host = given.get(FORWARDED_HOST).map_or(client.authority.as_bytes(), HeaderValue::as_bytes);
+    write_field(out, FORWARDED_HOST.as_str(), host);
+    extend(given, &FORWARDED, out, |out| write_forwarded(peer, client, out));
+    match &client.request_id {
+        RequestId::Given(id) => write_field(out, REQUEST_ID.as_str(), id.as_bytes()),
+        RequestId::Made(id) => write_field(out, REQUEST_ID.as_str(), &RequestId::digits(*id)),
     }
-    extend_with(headers, FORWARDED, &forwarded(peer.is_ipv6(), &address, client));
-    headers.insert(REQUEST_ID, client.request_id.to_value());
     if let Some(certificate) = &client.certificate {
-        headers.insert(CLIENT_CERT, certificate.clone());
+        write_field(out, CLIENT_CERT.as_str(), certificate.as_bytes());
     }
 }
 
 /// One element of `Forwarded`. RFC 7239 §4; IPv6 addresses and ports make a value that must be quoted (§6).
-fn forwarded(is_ipv6: bool, address: &[u8], client: &Client) -> Vec<u8> {
-    let (open, close): (&[u8], &[u8]) = if is_ipv6 { (b"\"[", b"]\"") } else { (b"", b"") };
+fn write_forwarded(peer: IpAddr, client: &Client, out: &mut Vec<u8>) {
+    let (open, close): (&[u8], &[u8]) = if peer.is_ipv6() { (b"\"[", b"]\"") } else { (b"", b"") };
     let authority = client.authority.as_bytes();
     let quote: &[u8] = if memchr::memchr2(b':', b'[', authority).is_some() { b"\"" } else { b"" };
-    let scheme = client.scheme.as_str().as_bytes();
-    [b"for=", open, address, close, b";host=", quote, authority, quote, b";proto=", scheme].concat()
-}
-
-fn extend_with(headers: &mut HeaderMap, name: HeaderName, member: &[u8]) {
-    if let Ok(member) = HeaderValue::from_bytes(member) {
-        extend(headers, name, member);
+    out.extend_from_slice(b"for=");
+    out.extend_from_slice(open);
+    write_address(peer, out);
+    for piece in [close, b";host=", quote, authority, quote, b";proto=", client.scheme.as_str().as_bytes()] {
+        out.extend_from_slice(piece);
     }
 }
 
-/// Adds a member to a list field; several lines become one, because many readers look at the first only.
-fn extend(headers: &mut HeaderMap, name: HeaderName, member: HeaderValue) {
-    match headers.entry(name) {
-        Entry::Vacant(entry) => {
-            entry.insert(member);
-        }
-        Entry::Occupied(mut entry) => {
-            let lines: Vec<&[u8]> = entry.iter().chain([&member]).map(HeaderValue::as_bytes).collect();
-            if let Ok(list) = HeaderValue::try_from(lines.join(&b", "[..])) {
-                entry.insert(list);
-            }
-        }
+/// Writes a list field with one more member; several lines become one, because many readers look at the first only.
+fn extend(given: &HeaderMap, name: &HeaderName, out: &mut Vec<u8>, write_member: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    for line in given.get_all(name) {
+        out.extend_from_slice(line.as_bytes());
+        out.extend_from_slice(b", ");
     }
+    write_member(out);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Whether the client takes trailers (RFC 9110 §10.1.4), so that the origin may send them.
@@ -168,20 +200,12 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
     members.into_iter().any(|member| member.trim().eq_ignore_ascii_case("trailers"))
 }
 
-/// `TE` is about one hop, and has to be named as such.
-fn add_te(headers: &mut HeaderMap) {
-    headers.insert(TE, HeaderValue::from_static("trailers"));
-    extend(headers, CONNECTION, HeaderValue::from_static("te"));
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
-    use http::uri::PathAndQuery;
-
     use super::*;
-    use crate::client::{RequestId, Scheme};
+    use crate::client::Scheme;
 
     /// Method, fields, whether to upgrade, a field and what becomes of it, why.
     type Case =
@@ -210,9 +234,11 @@ mod tests {
         let body = RequestBody::empty();
         let request = Outbound { method, target, headers, client, body, affinity: 0, upgrade };
         let (template, _) = Template::of(request, false);
-        let request = template.request(&HeaderValue::from_static("origin:1"), UploadReader::default());
-        assert_eq!(request.uri(), "/a?b");
-        request.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+        let head = String::from_utf8(template.head(&HeaderValue::from_static("origin:1"))).unwrap();
+        let lines = head.strip_suffix("\r\n\r\n").unwrap().split("\r\n");
+        let (first, fields): (Vec<_>, Vec<_>) = lines.map(str::to_owned).partition(|line| line.ends_with(" HTTP/1.1"));
+        assert_eq!(first, [format!("{} /a?b HTTP/1.1", template.method)]);
+        fields
     }
 
     #[test]

@@ -4,18 +4,16 @@
 //! addresses. Idle connections hold none, but a new connection closes the longest idle one where there would be more
 //! than `max_connections` otherwise. Requests without a permit wait in turn: so many, and so long.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper::client::conn::http1::SendRequest;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::task::AbortHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::alarm::Alarm;
 use super::error::OriginError;
+use super::http1::Http1;
 use super::metrics::{Counted, OriginMetrics};
-use super::upload::UploadReader;
 
 /// Requests that may wait for each connection: with the usual hundred milliseconds an answer, the last of them waits
 /// a fraction of a second; many more would only time out.
@@ -28,7 +26,7 @@ pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(4);
 
 /// The connections of one origin.
 pub(super) struct Pool {
-    origin: Arc<str>,
+    pub(super) origin: Arc<str>,
     permits: Arc<Semaphore>,
     limit: usize,
     queue: usize,
@@ -112,94 +110,38 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// What a socket and those who use it know in common.
-pub(super) struct Link {
-    pool: Arc<Pool>,
-    /// Given back when the socket is closed, not before: so there are never more than `max_connections`.
-    permit: Mutex<Option<Permit>>,
-    /// Whether a byte came back since the request was sent.
-    answered: AtomicBool,
-    /// Interim answers to the present request.
-    pub(super) interim: AtomicU32,
-    /// Told when there were too many of them.
-    pub(super) flooded: Notify,
-    _counted: Counted,
-}
-
-impl Link {
-    pub(super) fn new(pool: &Arc<Pool>) -> Arc<Self> {
-        pool.open.fetch_add(1, Ordering::Relaxed);
-        pool.metrics.connects.inc();
-        Arc::new(Self {
-            pool: Arc::clone(pool),
-            permit: Mutex::default(),
-            answered: AtomicBool::new(false),
-            interim: AtomicU32::new(0),
-            flooded: Notify::new(),
-            _counted: Counted::new(&pool.metrics.open),
-        })
-    }
-
-    /// A request begins to occupy the connection.
-    pub(super) fn occupy(&self, permit: Permit) {
-        self.answered.store(false, Ordering::Relaxed);
-        self.interim.store(0, Ordering::Relaxed);
-        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
-    }
-
-    /// The permit of the request that occupied the connection.
-    pub(super) fn release(&self) -> Option<Permit> {
-        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Bytes came in.
-    pub(super) fn received(&self) {
-        self.answered.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether anything was answered to the present request.
-    pub(super) fn is_answered(&self) -> bool {
-        self.answered.load(Ordering::Relaxed)
-    }
-
-    /// The socket is closed.
-    pub(super) fn closed(&self) {
-        self.pool.open.fetch_sub(1, Ordering::Relaxed);
-        drop(self.release());
-    }
-}
-
 /// A connection to an origin; dropped, it is closed at once, whatever it was doing.
 pub(super) struct Connection {
-    pub(super) sender: SendRequest<UploadReader>,
-    pub(super) link: Arc<Link>,
-    /// The task that moves its bytes; it ends with the connection.
-    driver: Option<AbortHandle>,
+    /// Closed before the rest is given back: so there are never more than `max_connections`.
+    pub(super) http: Http1,
+    /// The right of the request that occupies it.
+    pub(super) permit: Option<Permit>,
     /// Whether it has carried a request before: the origin may be closing it just now.
     pub(super) is_reused: bool,
     /// Rings when the origin lets us wait too long.
     pub(super) alarm: Alarm,
+    _place: Place,
 }
 
 impl Connection {
-    pub(super) fn new(sender: SendRequest<UploadReader>, link: Arc<Link>, driver: AbortHandle) -> Self {
-        Self { sender, link, driver: Some(driver), is_reused: false, alarm: Alarm::default() }
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
-    }
-
-    /// Lets the connection live on without us: it has become a tunnel.
-    pub(super) fn let_go(mut self) {
-        self.driver = None;
+    pub(super) fn new(http: Http1, pool: &Arc<Pool>) -> Self {
+        Self { http, permit: None, is_reused: false, alarm: Alarm::default(), _place: Place::take(pool) }
     }
 }
 
-impl Drop for Connection {
+/// A connection's place among those that are open.
+struct Place(Arc<Pool>, #[expect(dead_code, reason = "counts while it lives")] Counted);
+
+impl Place {
+    fn take(pool: &Arc<Pool>) -> Self {
+        pool.open.fetch_add(1, Ordering::Relaxed);
+        pool.metrics.connects.inc();
+        Self(Arc::clone(pool), Counted::new(&pool.metrics.open))
+    }
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(driver) = self.driver.take() {
-            driver.abort();
-        }
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

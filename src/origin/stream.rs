@@ -8,14 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::address::UnderWay;
 use super::alarm;
 use super::error::{AnswerBodyError, ErrorKind, Peer};
 use super::pool::{Connection, Pool};
-use super::upload::Upload;
 use crate::body::BoxError;
 use crate::policy::hop;
 
@@ -25,10 +23,20 @@ use crate::policy::hop;
 /// connection that was closed cleanly, for TLS with its notice. Errors are [`AnswerBodyError`]s. Dropped before its
 /// end, it closes its connection.
 #[derive(Default)]
-pub struct OriginBody(Option<Streaming>);
+pub struct OriginBody(Source);
+
+#[derive(Default)]
+enum Source {
+    /// It is over.
+    #[default]
+    Over,
+    /// All of it came with the head.
+    Whole(Bytes),
+    /// It is coming in.
+    Streaming(Streaming),
+}
 
 struct Streaming {
-    incoming: Incoming,
     lease: Lease,
     /// `between_bytes_timeout`.
     limit: Duration,
@@ -38,54 +46,69 @@ struct Streaming {
 
 /// A connection in use, with everything that ends when the use ends.
 pub(super) struct Lease {
-    pub(super) connection: Connection,
+    pub(super) connection: Box<Connection>,
     pub(super) under_way: UnderWay,
     pub(super) pool: Arc<Pool>,
-    pub(super) upload: Option<Arc<Upload>>,
-    pub(super) peer: Peer,
     /// For how long the connection may be kept idle; `None`: not at all.
     pub(super) keep: Option<Duration>,
 }
 
 impl Lease {
-    /// The answer is complete: the connection is kept for the next request, or closed.
-    pub(super) fn finish(self) {
-        let Self { mut connection, under_way, pool, upload, keep, .. } = self;
-        // A request that is still being sent would end up before the next one.
-        let is_sent = upload.is_none_or(|upload| upload.is_finished());
+    /// The answer is complete: the connection is kept for the next request, or closed. Not kept where the request is
+    /// still being sent, which would end up before the next one, or where something came that nobody asked for.
+    fn finish(self) {
+        let Self { mut connection, under_way, pool, keep } = self;
         if let Some(keep) = keep
-            && is_sent
+            && connection.http.is_at_rest()
             && !pool.is_closed()
-            && !connection.is_closed()
         {
             connection.is_reused = true;
+            connection.http.rest();
             // Given back only once the connection can be found: whoever waits for the permit looks for it.
-            let permit = connection.link.release();
+            let permit = connection.permit.take();
             under_way.address().keep_idle(connection, keep, &pool.metrics);
             drop(permit);
         }
     }
+
+    fn peer(&self) -> Peer {
+        Peer { origin: Arc::clone(&self.pool.origin), address: self.under_way.address().socket }
+    }
 }
 
 impl OriginBody {
-    /// The body `incoming`, over the connection of `lease`.
-    pub(super) fn new(incoming: Incoming, lease: Lease, limit: Duration) -> Self {
-        if incoming.is_end_stream() {
-            lease.finish();
-            return Self(None);
+    /// The body that comes over the connection of `lease`.
+    pub(super) fn new(mut lease: Lease, limit: Duration) -> Self {
+        let whole = lease.connection.http.take_whole();
+        if whole.is_none() && !lease.connection.http.content().is_end() {
+            return Self(Source::Streaming(Streaming { lease, limit, deadline: None }));
         }
-        Self(Some(Streaming { incoming, lease, limit, deadline: None }))
+        lease.finish();
+        Self(whole.filter(|whole| !whole.is_empty()).map_or(Source::Over, Source::Whole))
+    }
+
+    /// The whole of it, where it came with the head; otherwise the body as it was.
+    ///
+    /// # Errors
+    ///
+    /// It is coming in still.
+    pub fn into_whole(self) -> Result<Bytes, Self> {
+        match self.0 {
+            Source::Over => Ok(Bytes::new()),
+            Source::Whole(bytes) => Ok(bytes),
+            Source::Streaming(_) => Err(self),
+        }
     }
 
     fn complete(&mut self) {
-        if let Some(streaming) = self.0.take() {
+        if let Source::Streaming(streaming) = std::mem::take(&mut self.0) {
             streaming.lease.finish();
         }
     }
 
     /// Reports why the body ends here, and closes the connection.
     fn fail(&mut self, error: AnswerBodyError) -> Option<Result<Frame<Bytes>, BoxError>> {
-        let lease = self.0.take()?.lease;
+        let Source::Streaming(Streaming { lease, .. }) = std::mem::take(&mut self.0) else { return None };
         let kind = match error {
             AnswerBodyError::Cut { .. } => ErrorKind::BodyCut,
             AnswerBodyError::Stalled { .. } => ErrorKind::BodyStalled,
@@ -97,9 +120,9 @@ impl OriginBody {
 
 impl Streaming {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBodyError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+        if let Poll::Ready(frame) = self.lease.connection.http.poll_frame(cx) {
             self.deadline = None;
-            let peer = || self.lease.peer.clone();
+            let peer = || self.lease.peer();
             return Poll::Ready(
                 frame.map(|frame| frame.map_err(|source| AnswerBodyError::Cut { peer: peer(), source })),
             );
@@ -107,7 +130,11 @@ impl Streaming {
         let limit = self.limit;
         let deadline = *self.deadline.get_or_insert_with(|| alarm::deadline(Instant::now(), limit));
         let rings = self.lease.connection.alarm.poll_until(deadline, cx);
-        rings.map(|()| Some(Err(AnswerBodyError::Stalled { peer: self.lease.peer.clone(), limit })))
+        rings.map(|()| Some(Err(AnswerBodyError::Stalled { peer: self.lease.peer(), limit })))
+    }
+
+    fn is_end(&self) -> bool {
+        self.lease.connection.http.content().is_end()
     }
 }
 
@@ -116,13 +143,20 @@ impl Body for OriginBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Some(streaming) = &mut self.0 else { return Poll::Ready(None) };
+        let streaming = match &mut self.0 {
+            Source::Over => return Poll::Ready(None),
+            Source::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.0 = Source::Over;
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            Source::Streaming(streaming) => streaming,
+        };
         let frame = match streaming.poll(cx) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Some(Ok(frame))) => {
                 // With a stated length nobody asks again after the last piece.
-                let is_last = frame.is_trailers() || streaming.incoming.is_end_stream();
-                if is_last {
+                if frame.is_trailers() || streaming.is_end() {
                     self.complete();
                 }
                 Some(Ok(clean(frame)))
@@ -137,11 +171,17 @@ impl Body for OriginBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_none()
+        matches!(self.0, Source::Over)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |streaming| streaming.incoming.size_hint())
+        match &self.0 {
+            Source::Over => SizeHint::with_exact(0),
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Streaming(streaming) => {
+                streaming.lease.connection.http.content().exact().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+        }
     }
 }
 

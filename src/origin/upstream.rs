@@ -86,8 +86,8 @@ impl Upstream {
     pub(super) async fn fetch(self: &Arc<Self>, mut request: Outbound) -> Result<Answer, OriginError> {
         let (interim, affinity) = (request.client.interim.take(), request.affinity);
         let (template, body) = Template::of(request, self.spec.preserve_host);
-        let upload = (!body.is_empty()).then(|| Arc::new(Upload::new(body)));
-        let order = Order { template, upload, interim };
+        let upload = (!body.is_empty()).then(|| Upload::new(body));
+        let mut order = Order { template, upload, interim };
         if !self.is_up() {
             // Nobody waits in the queue for that.
             return Err(self.all_ejected());
@@ -101,13 +101,14 @@ impl Upstream {
                 Some(permit) => permit,
                 None => self.pool.permit().await.inspect_err(|error| self.count(error))?,
             };
-            let failure = match (Try { upstream: self, address: &address, order: &order, may_reuse }).run(held).await {
-                Ok(answer) => {
-                    self.succeeded(&address, &answer);
-                    return Ok(answer);
-                }
-                Err(failure) => failure,
-            };
+            let failure =
+                match (Try { upstream: self, address: &address, order: &mut order, may_reuse }).run(held).await {
+                    Ok(answer) => {
+                        self.succeeded(&address, &answer);
+                        return Ok(answer);
+                    }
+                    Err(failure) => failure,
+                };
             self.failed(&address, &failure);
             match course.next(&address, &failure, &order) {
                 Some(next) => address = next,
@@ -240,7 +241,7 @@ impl<'a> Course<'a> {
             reached: failure.reached,
             was_reused: failure.was_reused,
             is_idempotent: order.template.is_idempotent(),
-            body_begun: order.upload.as_ref().is_some_and(|upload| upload.is_begun()),
+            body_begun: order.upload.as_ref().is_some_and(Upload::is_begun),
         };
         match retry::next(failed, self.retries) {
             Next::GiveUp => None,

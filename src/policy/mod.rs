@@ -4,6 +4,7 @@
 
 pub mod admission;
 mod candidates;
+pub mod chunk;
 pub mod conditional;
 mod directive_list;
 pub mod directives;

@@ -24,7 +24,11 @@ pub(super) fn respond(answer: Answer, inquiry: &Inquiry, outcome: &Outcome) -> R
     // Nothing of it was stored here: what an upstream cache said of its age stands, else it is new.
     headers.entry(AGE).or_insert(HeaderValue::from_static("0"));
     head::finish(&mut headers, None, outcome, inquiry.treatment());
-    let body = if inquiry.method == Method::HEAD { ResponseBody::empty() } else { ResponseBody::stream(answer.body) };
+    let body = match answer.body.into_whole() {
+        _ if inquiry.method == Method::HEAD => ResponseBody::empty(),
+        Ok(whole) => ResponseBody::full(whole),
+        Err(coming) => ResponseBody::stream(coming),
+    };
     let mut response = Response::new(body);
     *response.status_mut() = answer.status;
     *response.headers_mut() = headers;

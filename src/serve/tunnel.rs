@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::inquiry::Inquiry;
 use super::{Shared, through};
 use crate::body::response::ResponseBody;
-use crate::origin::Answer;
+use crate::origin::{Answer, Tunnel};
 use crate::policy::outcome::Outcome;
 
 /// How long a tunnel may be silent both ways. A peer that has vanished says nothing, and would keep a connection of
@@ -51,10 +51,9 @@ pub(super) fn join(
 }
 
 /// Copies both ways until both ends have closed, nothing is said for too long, or the process ends.
-async fn relay(client: OnUpgrade, origin: OnUpgrade, stop: CancellationToken) {
+async fn relay(client: OnUpgrade, origin: Tunnel, stop: CancellationToken) {
     let both = async {
-        let (client, origin) = (client.await?, origin.await?);
-        copy_both(TokioIo::new(client), TokioIo::new(origin)).await;
+        copy_both(TokioIo::new(client.await?), origin).await;
         Ok::<(), hyper::Error>(())
     };
     tokio::select! {

@@ -6,14 +6,11 @@
 
 use http::{HeaderName, StatusCode};
 
-use crate::policy::hop;
+use crate::policy::{chunk, hop};
 
 /// What is kept of a line that comes in pieces. A line that matters is shorter, but for the extensions of a chunk: who
 /// needs more of them than fit here is not after their meaning.
 const KEPT: usize = 128;
-
-/// Digits of a chunk's size: as many as 64 bits have. More could only be zeros, or an overflow that others wrap.
-const SIZE_DIGITS: usize = 16;
 
 /// Digits of a Content-Length: as many as always fit into 64 bits.
 const LENGTH_DIGITS: usize = 19;
@@ -285,21 +282,11 @@ impl Framing {
         Ok(())
     }
 
-    /// RFC 9112 §7.1. White space around the size is refused, which the grammar has for what was sent long ago.
     fn chunk_size(&mut self, line: &[u8], is_whole: bool) -> Result<(), Wrong> {
         if !is_whole || line.len() >= KEPT {
             return Err(LONG_CHUNK_LINE);
         }
-        let end = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
-        let (digits, extensions) = line.split_at(end);
-        let size = std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
-        let Some(size) = size.filter(|_| digits.len() <= SIZE_DIGITS) else {
-            return Err(bad("a chunk's size is not a number"));
-        };
-        let is_extended = extensions.first().is_none_or(|&byte| byte == b';');
-        if !is_extended || extensions.iter().any(|&byte| byte != b'\t' && byte.is_ascii_control()) {
-            return Err(bad("a chunk's size is followed by something else than extensions"));
-        }
+        let size = chunk::size(line).map_err(bad)?;
         self.part = if size == 0 { Part::Trailers(0) } else { Part::Chunk(size) };
         Ok(())
     }

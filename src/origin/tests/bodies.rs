@@ -18,6 +18,11 @@ async fn an_answers_body_is_complete_or_an_error() {
         ("transfer-encoding: chunked", "4\r\nbodyx\r\n0\r\n\r\n", "close", None, "longer than its chunk"),
         ("transfer-encoding: chunked", "g\r\nbody\r\n0\r\n\r\n", "close", None, "no size"),
         ("transfer-encoding: chunked", "fffffffffffffffff\r\nbody", "close", None, "a size without bounds"),
+        ("transfer-encoding: chunked", "2;a=b\r\nbo\r\n2\r\ndy\r\n0\r\nx: y\r\n\r\n", "close", Some("body"), "with all that there may be"),
+        ("transfer-encoding: chunked", "4\r\nbody\r\n\r\n", "close", None, "an empty size is not 0"),
+        ("transfer-encoding: chunked", "4\nbody\r\n0\r\n\r\n", "close", None, "a size without CR"),
+        ("transfer-encoding: chunked", "4\r\nbody\n0\r\n\r\n", "close", None, "a chunk without CR"),
+        ("transfer-encoding: chunked", "4\r\nbody\r\n0\r\nx y\r\n\r\n", "close", None, "no field"),
         ("x: y", "body", "close", Some("body"), "until a clean end"),
         ("x: y", "body", "reset", None, "no clean end"),
         ("content-length: 4", "bod", "reset", None, "reset"),
@@ -49,6 +54,48 @@ async fn an_answers_body_is_complete_or_an_error() {
             (Err(error), None) => assert!(matches!(error.downcast_ref(), Some(AnswerBodyError::Cut { .. })), "{why}"),
             (got, _) => panic!("{why}: {got:?}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_the_same_in_whichever_pieces_it_comes() {
+    const ANSWER: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n\
+                          4;x\r\nbody\r\n00A\r\n0123456789\r\n0\r\nx-sum: 7\r\n\r\n";
+    for size in [1, 2, 3, 7, ANSWER.len()] {
+        let origin = Scripted::origin(move |_, mut connection| async move {
+            while connection.head().await.is_some() {
+                for piece in ANSWER.as_bytes().chunks(size) {
+                    connection.stream.write_all(piece).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            }
+        })
+        .await;
+        let origins = start(spec(&[origin.address])).await;
+        for _ in 0..2 {
+            let answer = ask(&origins, get()).await.unwrap();
+            let collected = within(answer.body.collect()).await.unwrap();
+            assert_eq!(collected.trailers().unwrap()["x-sum"], "7", "{size} bytes at a time");
+            assert_eq!(collected.to_bytes(), "body0123456789", "{size} bytes at a time");
+        }
+        assert_eq!(origin.connections(), 1, "{size} bytes at a time");
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_bounds_among_chunks_is_cut() {
+    for (first, piece) in [("4;x=", "y"), ("0\r\nx: ", "y"), ("0\r\n", "x: y\r\n"), ("", "0")] {
+        let origin = Scripted::origin(move |_, mut connection| async move {
+            connection.head().await;
+            connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+            connection.send(first).await;
+            let pieces = piece.repeat(1024);
+            while connection.stream.write_all(pieces.as_bytes()).await.is_ok() {}
+        })
+        .await;
+        let origins = start(spec(&[origin.address])).await;
+        let error = read(ask(&origins, get()).await.unwrap()).await.1.unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(AnswerBodyError::Cut { .. })), "{first:?} {piece:?}: {error}");
     }
 }
 
@@ -261,6 +308,48 @@ async fn an_answer_before_the_end_of_the_body_is_passed_on_and_its_connection_no
         assert_eq!(ask_and_read(&origins, post(body)).await, (413, "no".to_owned()));
         assert_eq!(origin.connections(), round);
     }
+}
+
+#[tokio::test]
+async fn an_answer_to_a_body_that_the_origin_does_not_take_arrives_though_the_connection_breaks() {
+    let origin = Scripted::origin(|_, mut connection| async move {
+        connection.head().await;
+        connection.send("HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno").await;
+        // What was sent and is not read makes it a reset; what was answered came before.
+        let _ = connection.stream.readable().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    })
+    .await;
+    let origins = start(spec(&[origin.address])).await;
+    let (body, mut client) = client_body("content-length: 10000000", u64::MAX, PATIENCE).await;
+    let sending = tokio::spawn(async move {
+        let piece = [b'x'; 16 * 1024];
+        while client.write_all(&piece).await.is_ok() {}
+    });
+    assert_eq!(ask_and_read(&origins, post(body)).await, (413, "no".to_owned()));
+    sending.abort();
+}
+
+#[tokio::test]
+async fn a_large_body_comes_whole_both_ways() {
+    let large: &'static str = String::leak("0123456789abcdef".repeat(100_000));
+    let origin = Scripted::origin(move |_, mut connection| async move {
+        connection.head().await;
+        while connection.buffer.len() < large.len() {
+            assert!(connection.stream.read_buf(&mut connection.buffer).await.unwrap() > 0);
+        }
+        assert!(connection.buffer == large.as_bytes());
+        connection.send(&format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", large.len())).await;
+        connection.send(large).await;
+        connection.ended().await;
+    })
+    .await;
+    let origins = start(spec(&[origin.address])).await;
+    let (body, mut client) =
+        client_body(String::leak(format!("content-length: {}", large.len())), u64::MAX, PATIENCE).await;
+    let sending = async move { client.write_all(large.as_bytes()).await.map(|()| client) };
+    let (answer, _client) = tokio::join!(ask_and_read(&origins, post(body)), sending);
+    assert!(answer == (200, large.to_owned()));
 }
 
 #[tokio::test]

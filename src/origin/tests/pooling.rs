@@ -105,12 +105,16 @@ async fn a_connection_that_the_origin_has_closed_is_not_used_even_for_a_post() {
         connection.send(OK).await;
     })
     .await;
-    let context = context();
-    let origins = Origins::start(&[spec(&[origin.address])], None, &context).await.unwrap();
+    let origins = start(spec(&[origin.address])).await;
+    let address = Arc::clone(&origins.0[0].upstream.addresses.load()[0]);
     for _ in 0..3 {
         assert_eq!(ask_and_read(&origins, request(Method::POST, "/x")).await.0, 200);
-        // The task of a closed connection ends; the reaper's stays.
-        eventually(|| context.tasks.len() == 1).await;
+        assert!(address.idle_since().is_some());
+        eventually(|| {
+            address.reap(Instant::now());
+            address.idle_since().is_none()
+        })
+        .await;
     }
     assert_eq!((origin.connections(), origin.hits()), (3, 3));
 }
@@ -336,8 +340,8 @@ async fn unchanged_origins_keep_their_connections_when_the_configuration_changes
     ask_and_read(&third, get()).await;
     assert_eq!(origin.connections(), 2);
     drop(second);
-    // The tasks of the origin that is no more end: what is left is the reaper and the connection of the new one.
-    eventually(|| context.tasks.len() == 2).await;
+    // The tasks of the origin that is no more end: what is left is the reaper of the new one.
+    eventually(|| context.tasks.len() == 1).await;
 }
 
 #[tokio::test]
@@ -376,11 +380,9 @@ async fn everything_ends_when_told_to_stop_but_what_is_under_way() {
     let _checked =
         Origins::start(&[Spec { health: Some(health), ..spec(&[origin.address]) }], None, &context).await.unwrap();
     context.stop.cancel();
-    eventually(|| context.tasks.len() == 1).await;
+    eventually(|| context.tasks.is_empty()).await;
     resume.send(()).unwrap();
     assert_eq!(read(busy).await.1.unwrap(), "been");
-    context.tasks.close();
-    within(context.tasks.wait()).await;
     drop(idle);
 }
 

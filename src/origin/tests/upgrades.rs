@@ -1,7 +1,5 @@
 //! Connections that become tunnels.
 
-use hyper_util::rt::TokioIo;
-
 use super::*;
 
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n";
@@ -35,7 +33,7 @@ async fn a_switch_of_protocols_gives_the_connection_away() {
         (&answer.headers["upgrade"], &answer.headers["connection"]),
         (&"echo".parse().unwrap(), &"upgrade".parse().unwrap())
     );
-    let mut tunnel = TokioIo::new(within(answer.upgraded.unwrap()).await.unwrap());
+    let mut tunnel = answer.upgraded.unwrap();
     tunnel.write_all(b"marco").await.unwrap();
     let mut said = [0; 9];
     within(tunnel.read_exact(&mut said)).await.unwrap();

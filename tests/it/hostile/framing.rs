@@ -166,7 +166,7 @@ async fn what_is_odd_and_clear_passes_as_one_request() {
     let cases = [
         (format!("{chunked}3;x=y\r\nabc\r\n0;z\r\n\r\n"), "3\r\nabc\r\n0\r\n\r\n", "small extensions are ignored"),
         (format!("{chunked}000003\r\nabc\r\n0000\r\n\r\n"), "3\r\nabc\r\n0\r\n\r\n", "zeros"),
-        (format!("{chunked}0\r\nX-Sum: 1\r\n\r\n"), "0\r\n\r\n", "a trailer that nobody announced"),
+        (format!("{chunked}0\r\nX-Sum: 1\r\n\r\n"), "0\r\nx-sum: 1\r\n\r\n", "a trailer that nobody announced"),
         (
             format!("{chunked}A\r\n0\r\n\r\nGET /\r\n0\r\n\r\n"),
             "A\r\n0\r\n\r\nGET /\r\n0\r\n\r\n",
