@@ -412,3 +412,48 @@ async fn what_happens_is_counted() {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_reaches_the_request_that_it_answers_whatever_its_framing() {
+    let origin = Scripted::origin(|_, mut connection| async move {
+        while let Some(head) = connection.head().await {
+            let path = head.split(' ').nth(1).unwrap().to_owned();
+            let number: usize = path[1..].parse().unwrap();
+            let answer = match number % 5 {
+                0 => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{path}", path.len()),
+                1 => format!(
+                    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{path}\r\n0\r\n\r\n",
+                    path.len()
+                ),
+                2 => format!(
+                    "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{path}",
+                    path.len()
+                ),
+                3 => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{path}", path.len() + 1),
+                _ => format!("HTTP/1.1 200 OK\r\n\r\n{path}"),
+            };
+            for piece in answer.as_bytes().chunks(1 + number % 50) {
+                connection.stream.write_all(piece).await.unwrap();
+            }
+            if number % 5 > 2 {
+                return;
+            }
+        }
+    })
+    .await;
+    let origins = start(Spec { max_connections: 4, retries: 9, ..spec(&[origin.address]) }).await;
+    let asked = (0..120).map(|number| {
+        let path = format!("/{number}");
+        let asked = Outbound { target: path.parse().unwrap(), ..get() };
+        let origins = &origins;
+        async move { (number, path, read(ask(origins, asked).await.unwrap()).await.1) }
+    });
+    for (number, path, got) in within(futures_util::future::join_all(asked)).await {
+        match got {
+            Ok(body) if number % 5 != 3 => assert_eq!(body, path),
+            Err(_) if number % 5 == 3 => {}
+            got => panic!("{path}: {got:?}"),
+        }
+    }
+    assert!(origin.connections() < 120, "connections are used again");
+}

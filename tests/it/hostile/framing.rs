@@ -169,7 +169,7 @@ async fn what_is_odd_and_clear_passes_as_one_request() {
         (format!("{chunked}0\r\nX-Sum: 1\r\n\r\n"), "0\r\nx-sum: 1\r\n\r\n", "a trailer that nobody announced"),
         (
             format!("{chunked}A\r\n0\r\n\r\nGET /\r\n0\r\n\r\n"),
-            "A\r\n0\r\n\r\nGET /\r\n0\r\n\r\n",
+            "a\r\n0\r\n\r\nGET /\r\n0\r\n\r\n",
             "a body that looks like more",
         ),
         (format!("{sized}content-LENGTH:   3 \r\n\r\nabc"), "abc", "spaces around a length"),
