@@ -112,20 +112,20 @@ impl Drop for Waiting<'_> {
 
 /// A connection to an origin; dropped, it is closed at once, whatever it was doing.
 pub(super) struct Connection {
-    /// Closed before the rest is given back: so there are never more than `max_connections`.
+    /// Closed before the rest is given back, in this order: so there are never more than `max_connections`.
     pub(super) http: Http1,
+    _place: Place,
     /// The right of the request that occupies it.
     pub(super) permit: Option<Permit>,
     /// Whether it has carried a request before: the origin may be closing it just now.
     pub(super) is_reused: bool,
     /// Rings when the origin lets us wait too long.
     pub(super) alarm: Alarm,
-    _place: Place,
 }
 
 impl Connection {
     pub(super) fn new(http: Http1, pool: &Arc<Pool>) -> Self {
-        Self { http, permit: None, is_reused: false, alarm: Alarm::default(), _place: Place::take(pool) }
+        Self { http, _place: Place::take(pool), permit: None, is_reused: false, alarm: Alarm::default() }
     }
 }
 
