@@ -7,11 +7,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::HeaderValue;
-use hyper::server::conn as library;
+use hyper::server::conn::http2 as library;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
@@ -32,9 +32,6 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What is read at once of a client's first bytes: most requests are shorter, and those who say nothing cost no more.
 const OPENING_BYTES: usize = 1 << 10;
-
-/// The library's smallest buffer.
-const MIN_BUFFER: usize = 8 << 10;
 
 // HTTP/2, per connection: 128 streams, each with 64 KiB taken in and 256 KiB kept for sending at most. Bodies at hand are
 // shared, so that what a slow client keeps is mostly the cache's own.
@@ -123,8 +120,8 @@ where
     let mut watch = Watch::new(Arc::clone(&pulse), limits);
     let turns = Arc::clone(&pulse);
     let mut talk = pin!(async {
-        let (prefix, is_http1) = if let Some(is_http2) = is_http2 {
-            (Bytes::new(), !is_http2)
+        let (first, is_http1) = if let Some(is_http2) = is_http2 {
+            (BytesMut::new(), !is_http2)
         } else {
             let opening = tokio::select! {
                 // What has come is taken in first, and then nobody has to wait for the word.
@@ -136,17 +133,15 @@ where
             opening
         };
         let express = Express::new(Arc::clone(door), facts.clone());
-        let reception = || Reception::new(Arc::clone(door), facts, Arc::clone(&pulse), is_http1);
-        // In boxes: connections that never need them would carry the room for them.
+        let reception = Reception::new(Arc::clone(door), facts, Arc::clone(&pulse));
+        let most = server.max_header_bytes;
         if is_http1 {
-            let mut wire = http1::Wire::new(socket, prefix, express, Arc::clone(&pulse), meter);
-            if has_more(&mut wire, drain).await {
-                Box::pin(speak_http1(TokioIo::new(wire), reception(), &server, drain, &pulse)).await;
-            }
+            let staff = http1::Staff { express, reception, pulse, meter };
+            speak_http1(http1::Connection::new(socket, first, staff, most), drain).await;
         } else {
-            let most = server.max_header_bytes;
-            let wire = http2::Wire::new(socket, prefix, express, most, Arc::clone(&pulse), meter);
-            Box::pin(speak_http2(TokioIo::new(wire), reception(), &server, drain, streams)).await;
+            let wire = http2::Wire::new(socket, first.freeze(), express, most, Arc::clone(&pulse), meter);
+            // In a box: connections that do not speak it would carry the room for it.
+            Box::pin(speak_http2(TokioIo::new(wire), reception, &server, drain, streams)).await;
         }
     });
     let is_cut = std::future::poll_fn(|cx| {
@@ -166,7 +161,7 @@ where
 ///
 /// # Errors
 /// The client left without a byte, or the socket failed.
-async fn opening(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<(Bytes, bool)> {
+async fn opening(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<(BytesMut, bool)> {
     let mut bytes = BytesMut::with_capacity(OPENING_BYTES);
     loop {
         let read = socket.read_buf(&mut bytes).await?;
@@ -175,56 +170,24 @@ async fn opening(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<(Bytes, bo
         }
         let common = bytes.len().min(PREFACE.len());
         let may_be_preface = bytes[..common] == PREFACE[..common];
-        // Half a preface is no HTTP/1 request either: the library says so.
+        // Half a preface is no HTTP/1 request either: that shows there.
         if !may_be_preface || common == PREFACE.len() || read == 0 {
             let is_http1 = !bytes.starts_with(PREFACE);
-            return Ok((bytes.freeze(), is_http1));
+            return Ok((bytes, is_http1));
         }
     }
 }
 
-/// Answers the client's plain requests. Whether there is one that is not; if there is none, the connection has ended.
-async fn has_more<H, I>(wire: &mut http1::Wire<I, H>, drain: &Drain) -> bool
+async fn speak_http1<H, I>(mut connection: http1::Connection<I, H>, drain: &Drain)
 where
-    H: Handler,
-    I: Socket,
-{
-    let left = drain.steer(http1::Alone::new(wire), |alone| alone.get_mut().end()).await;
-    let ended = match left {
-        Ok(http1::Left::More) => return true,
-        Ok(http1::Left::Nothing) => wire.shutdown().await,
-        Err(error) => Err(error),
-    };
-    note(ended);
-    false
-}
-
-async fn speak_http1<H, I>(
-    wire: TokioIo<http1::Wire<I, H>>,
-    reception: Reception<H>,
-    server: &Server,
-    drain: &Drain,
-    pulse: &Pulse,
-) where
     H: Handler,
     I: Socket + Send + 'static,
 {
-    let mut builder = library::http1::Builder::new();
-    // Deadlines are the pulse's: the library's timer would cost an allocation and a timer for every request, and does not
-    // tell the wait for a request from the wait for the rest of its head.
-    builder.header_read_timeout(None);
-    builder.max_header_size(server.max_header_bytes);
-    builder.max_buf_size(server.max_header_bytes.max(MIN_BUFFER));
-    // A client that closes its side while it waits has left: what only it wants is not worked on any further.
-    builder.half_close(false);
-    let connection = builder.serve_connection(wire, reception).with_upgrades();
-    let ended = drain.steer(connection, |connection| {
-        // A tunnel that is being opened ends with its own deadlines.
-        if !pulse.is_tunnel() {
-            connection.graceful_shutdown();
-        }
-    });
-    note(ended.await);
+    match drain.steer(&mut connection, |connection| connection.get_mut().end()).await {
+        Ok(Some(upgrader)) => connection.hand_over(upgrader),
+        Ok(None) => {}
+        Err(error) => note(&error),
+    }
 }
 
 async fn speak_http2<H, I>(
@@ -237,7 +200,7 @@ async fn speak_http2<H, I>(
     H: Handler,
     I: Socket + Send + 'static,
 {
-    let mut builder = library::http2::Builder::new(Spawner(streams));
+    let mut builder = library::Builder::new(Spawner(streams));
     builder.timer(TokioTimer::new());
     builder.max_concurrent_streams(STREAMS);
     builder.initial_stream_window_size(STREAM_WINDOW);
@@ -248,14 +211,14 @@ async fn speak_http2<H, I>(
     builder.max_local_error_reset_streams(LOCAL_RESETS);
     // No pings of ours: a client that is gone makes no progress, which the pulse sees, and ours would look like some.
     let connection = builder.serve_connection(wire, reception);
-    note(drain.steer(connection, library::http2::Connection::graceful_shutdown).await);
+    if let Err(error) = drain.steer(connection, library::Connection::graceful_shutdown).await {
+        note(&error);
+    }
 }
 
 /// Broken connections are the clients' affair: only who looks for them is told.
-fn note(ended: Result<(), impl std::fmt::Display>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a client connection broke off");
-    }
+fn note(error: &dyn std::fmt::Display) {
+    tracing::debug!(%error, "a client connection broke off");
 }
 
 /// Runs the streams of HTTP/2 connections; the listener waits for them at its end.
@@ -296,8 +259,8 @@ mod tests {
             let mut socket = sent;
             let found = opening(&mut socket).await;
             assert_eq!(found.as_ref().ok().map(|(_, is_http1)| *is_http1), want, "{why}");
-            if let Ok((prefix, _)) = found {
-                assert_eq!([&prefix[..], socket].concat(), sent, "{why}");
+            if let Ok((first, _)) = found {
+                assert_eq!([&first[..], socket].concat(), sent, "{why}");
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Which requests are so plain that they can be answered where they are read?
 //!
 //! Most hits are: a GET that came whole, without a body, on a connection that stays or ends with it. It is looked at
-//! where it was read, and the handler answers out of memory; the library never hears of it. Whatever is not just so, and whatever
-//! is in doubt, the library reads as if nobody had looked before it.
+//! where it was read, and the handler answers out of memory. Whatever is not just so, and whatever is in doubt, goes the long way
+//! as if nobody had looked at it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -53,8 +53,8 @@ impl<H: Handler> Express<H> {
         Self { door, facts, host: Vec::new(), authority: String::new(), scheme }
     }
 
-    /// Answers, if the question is plain; the body where it is not behind the head in `answer`. `None`: it is not for us, and
-    /// `answer` is empty.
+    /// Answers, if the question is plain: adds to `answer`; the body where it is not behind the head there. `None`: it is not
+    /// for us, and nothing was added.
     pub(crate) fn answer(&mut self, question: &Question<'_>, answer: &mut Vec<u8>) -> Option<Bytes> {
         let &Question { host, target, fields, length, received, room, is_last, takes_trailers } = question;
         let server = self.door.settings.load();
@@ -95,13 +95,14 @@ impl<H: Handler> Express<H> {
             is_last,
             takes_trailers,
         };
+        let before = answer.len();
         let answered = catch_unwind(AssertUnwindSafe(|| self.door.handler.at_once(&plain, answer)));
         let answered = answered.unwrap_or_else(|_| {
             self.door.telemetry.metrics().panics.inc();
             None
         });
         if answered.is_none() {
-            answer.clear();
+            answer.truncate(before);
         }
         answered
     }

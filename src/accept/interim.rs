@@ -1,7 +1,7 @@
 //! How does a 1xx response reach a client before the final one? (RFC 9110 §15.2)
 //!
-//! The library's server cannot send one. On HTTP/1.1 it can be done from outside: the connection's socket writes what
-//! is queued here whenever nothing of another message is half written. On HTTP/2 it cannot: frames are the library's.
+//! It is queued here, by whichever task has it, and the connection writes it before the final one. On HTTP/2 there are none:
+//! the library's server cannot send them, and frames are the library's.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

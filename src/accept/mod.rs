@@ -2,7 +2,8 @@
 //!
 //! [`listener::serve`] accepts; with TLS, `secure` shakes hands; a `connection` chooses the protocol and lives under the deadlines of its `pulse`; each
 //! request passes `reception`, which has `request` judge and clean it, and hands it to the [`Handler`]. A plain hit never gets that
-//! far: `express` answers it where it is read, in `http1` and `http2`, which lie between the socket and the library.
+//! far: `express` answers it where it is read, in `http1`, which is all there is of that protocol, and in `http2`, which lies
+//! between the socket and the library.
 
 mod connection;
 mod crowd;
@@ -43,15 +44,15 @@ use crate::telemetry::Telemetry;
 ///
 /// The URI is in origin-form with the client's bytes, never `*`; the host is in the client's `authority`, and neither
 /// hop-by-hop fields nor untrusted forwarding fields are left. A request that may become another protocol has
-/// `Connection: upgrade`, `Upgrade`, and `hyper::upgrade::OnUpgrade` among its extensions; no other has.
+/// `Connection: upgrade` and `Upgrade`, and its body gives the connection then; no other has.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// The answer under way. Dropped when the client leaves.
-    type Answer: Future<Output = Response<ResponseBody>> + Send + 'static;
+    type Answer: Future<Output = Response<ResponseBody>> + Send + Unpin + 'static;
 
     /// Begins to answer.
     fn handle(&self, request: Request<RequestBody>, client: Client) -> Self::Answer;
 
-    /// Answers what can be answered out of memory, exactly as [`Handler::handle`] would: the head is written to `answer`, and so
+    /// Answers what can be answered out of memory, exactly as [`Handler::handle`] would: the head is added to `answer`, and so
     /// is the body, or it is what is returned; it has as many bytes as `request` has room for at most. `None`: nothing was
     /// written, done or counted.
     fn at_once(&self, request: &Plain<'_>, answer: &mut Vec<u8>) -> Option<Bytes>;

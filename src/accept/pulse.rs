@@ -49,14 +49,6 @@ pub(crate) struct Pulse {
     is_closing: AtomicBool,
     /// The last request had a body, or a head that made no sense, or others behind it: more of that may be on its way.
     has_surplus: AtomicBool,
-    /// Bytes of an answer have been handed over since the last flush.
-    is_owed: AtomicBool,
-    /// The last answer has no length: the connection's end is its end (HTTP/1.0).
-    ends_with_connection: AtomicBool,
-    /// All of that answer has been handed over.
-    is_whole: AtomicBool,
-    /// The connection is a tunnel now: nothing on it is HTTP/1.1.
-    is_tunnel: AtomicBool,
     /// Interim responses on their way.
     pub(crate) outbox: Outbox,
 }
@@ -94,10 +86,6 @@ impl Pulse {
             written: AtomicU64::new(0),
             is_closing: AtomicBool::new(false),
             has_surplus: AtomicBool::new(false),
-            is_owed: AtomicBool::new(false),
-            ends_with_connection: AtomicBool::new(false),
-            is_whole: AtomicBool::new(false),
-            is_tunnel: AtomicBool::new(false),
             outbox: Outbox::default(),
         }
     }
@@ -138,20 +126,6 @@ impl Pulse {
         self.requests.load(Relaxed)
     }
 
-    /// Whether bytes of an answer are handed over and not flushed.
-    pub(crate) fn is_owed(&self) -> bool {
-        self.is_owed.load(Relaxed)
-    }
-
-    pub(crate) fn flushed(&self) {
-        self.is_owed.store(false, Relaxed);
-    }
-
-    /// Whether a request is being worked on or answered.
-    pub(crate) fn is_in_flight(&self) -> bool {
-        self.in_flight.load(Relaxed) > 0
-    }
-
     /// Bytes came while no request was under way: they belong to a head.
     pub(crate) fn head_bytes_came(&self) {
         self.has_head_begun.store(true, Relaxed);
@@ -180,29 +154,6 @@ impl Pulse {
         self.is_closing.store(true, Relaxed);
         self.is_blocked.store(false, Relaxed);
         self.has_surplus()
-    }
-
-    /// The body that is being sent ends where the connection does; whether all of it has been handed over.
-    pub(crate) fn end_with_connection(&self, is_whole: bool) {
-        self.ends_with_connection.store(true, Relaxed);
-        self.is_whole.store(is_whole, Relaxed);
-    }
-
-    pub(crate) fn ends_with_connection(&self) -> bool {
-        self.ends_with_connection.load(Relaxed)
-    }
-
-    /// Whether the connection's end would now be taken for the end of an answer that is not at its end.
-    pub(crate) fn is_cut_short(&self) -> bool {
-        self.ends_with_connection() && !self.is_whole.load(Relaxed)
-    }
-
-    pub(crate) fn become_tunnel(&self) {
-        self.is_tunnel.store(true, Relaxed);
-    }
-
-    pub(crate) fn is_tunnel(&self) -> bool {
-        self.is_tunnel.load(Relaxed)
     }
 
     fn doing(&self) -> Doing {
@@ -243,13 +194,11 @@ impl InFlight {
         self.is_answering = true;
         self.pulse.answering.fetch_add(1, Relaxed);
         self.pulse.outbox.close();
-        self.pulse.is_owed.store(true, Relaxed);
     }
 
     /// A piece of the answer is there.
     pub(crate) fn piece(&mut self) {
         self.pulse.pieces.fetch_add(1, Relaxed);
-        self.pulse.is_owed.store(true, Relaxed);
         self.set_waiting(false);
     }
 
@@ -270,7 +219,6 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.set_waiting(false);
-        self.pulse.is_owed.store(true, Relaxed);
         if self.is_answering {
             self.pulse.answering.fetch_sub(1, Relaxed);
         }

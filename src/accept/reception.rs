@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{AGE, ALLOW, CONNECTION, CONTENT_LENGTH};
+use http::header::{AGE, ALLOW, CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -26,8 +26,9 @@ use super::pulse::{InFlight, Pulse};
 use super::request::{Examined, Line, Turned, examine};
 use super::{Door, Handler};
 use crate::body::BoxError;
-use crate::body::request::RequestBody;
+use crate::body::request::{RequestBody, Source};
 use crate::body::response::ResponseBody;
+use crate::body::upgrade::Upgrade;
 use crate::client::{Client, RequestId};
 use crate::policy::outcome::{Detail, Outcome};
 use crate::policy::target::Authority;
@@ -45,7 +46,6 @@ pub(crate) struct Reception<H> {
     door: Arc<Door<H>>,
     facts: Facts,
     pulse: Arc<Pulse>,
-    is_http1: bool,
     kept: RefCell<Kept>,
 }
 
@@ -56,27 +56,31 @@ struct Kept {
 }
 
 impl<H: Handler> Reception<H> {
-    pub(crate) fn new(door: Arc<Door<H>>, facts: Facts, pulse: Arc<Pulse>, is_http1: bool) -> Self {
-        Self { door, facts, pulse, is_http1, kept: RefCell::default() }
+    pub(crate) fn new(door: Arc<Door<H>>, facts: Facts, pulse: Arc<Pulse>) -> Self {
+        Self { door, facts, pulse, kept: RefCell::default() }
     }
 
-    fn receive(&self, request: Request<Incoming>) -> Answering<H::Answer> {
-        let received = Instant::now();
-        // Bytes of the last answer that are still in the library's buffer leave no place for a 1xx before them.
-        let may_send_interim = self.is_http1 && request.version() == Version::HTTP_11 && !self.pulse.is_owed();
-        let is_http10 = request.version() == Version::HTTP_10;
-        let in_flight = self.pulse.begin(!request.body().is_end_stream());
-        let (mut head, body) = request.into_parts();
+    /// Begins to answer a request that has come, with its body; `upgrade`: it may have asked for another protocol.
+    pub(crate) fn receive(
+        &self,
+        mut head: Parts,
+        body: Source,
+        upgrade: Option<Upgrade>,
+        received: Instant,
+    ) -> Answering<H::Answer> {
+        let in_flight = self.pulse.begin(!matches!(body, Source::Empty));
         let server = self.door.settings.load();
         let line = Line { peer: self.facts.ends.peer.ip(), local: self.facts.ends.local, scheme: self.facts.scheme };
         let state = match examine(&mut head, line, &server) {
             Err(turned) => State::Answered { response: Some(self.turn(&head, turned, received)) },
             Ok(examined) => {
                 let mut client = self.client(examined, received);
-                if may_send_interim {
+                // HTTP/1.0 has none, and over HTTP/2 the library cannot send any.
+                if head.version == Version::HTTP_11 {
                     client.interim = Some(self.kept.borrow_mut().desk.open(&self.pulse));
                 }
-                let body = RequestBody::new(body, server.max_body, server.idle_timeout);
+                let upgrade = upgrade.filter(|_| head.headers.contains_key(UPGRADE));
+                let body = RequestBody::new(body, server.max_body, server.idle_timeout).or_upgrade(upgrade);
                 let request = Request::from_parts(head, body);
                 match catch_unwind(AssertUnwindSafe(|| self.door.handler.handle(request, client))) {
                     Ok(answer) => State::Working { answer },
@@ -84,7 +88,11 @@ impl<H: Handler> Reception<H> {
                 }
             }
         };
-        Answering { state, in_flight: Some(in_flight), is_http10 }
+        Answering { state, in_flight: Some(in_flight) }
+    }
+
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.door.telemetry
     }
 
     fn client(&self, examined: Examined, received: Instant) -> Client {
@@ -125,7 +133,7 @@ impl<H: Handler> Reception<H> {
             response.headers_mut().insert(ALLOW, ALLOWED);
         }
         // What follows a CONNECT may be meant for where it did not lead.
-        if self.is_http1 && (turned.closes() || head.method == Method::CONNECT) {
+        if head.version < Version::HTTP_2 && (turned.closes() || head.method == Method::CONNECT) {
             self.pulse.expect_surplus();
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -186,7 +194,9 @@ impl<H: Handler> Service<Request<Incoming>> for Reception<H> {
     type Future = Answering<H::Answer>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.receive(request)
+        let (head, body) = request.into_parts();
+        let body = if body.is_end_stream() { Source::Empty } else { Source::Stream(body) };
+        self.receive(head, body, None, Instant::now())
     }
 }
 
@@ -196,7 +206,6 @@ pin_project! {
         #[pin]
         state: State<A>,
         in_flight: Option<InFlight>,
-        is_http10: bool,
     }
 }
 
@@ -228,14 +237,7 @@ impl<A: Future<Output = Response<ResponseBody>>> Future for Answering<A> {
             },
         };
         in_flight.answered();
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            in_flight.pulse().become_tunnel();
-        }
-        // Where the library knows neither a length nor how to do without one (RFC 9112 §6.3).
-        let has_no_length =
-            !response.headers().contains_key(CONTENT_LENGTH) && response.body().size_hint().exact().is_none();
-        let ends_with_connection = *this.is_http10 && has_no_length;
-        Poll::Ready(Ok(response.map(|body| Watched { body, in_flight, ends_with_connection })))
+        Poll::Ready(Ok(response.map(|body| Watched { body, in_flight })))
     }
 }
 
@@ -243,8 +245,6 @@ impl<A: Future<Output = Response<ResponseBody>>> Future for Answering<A> {
 pub(crate) struct Watched {
     body: ResponseBody,
     in_flight: InFlight,
-    /// Nothing but the connection's end says that this is all.
-    ends_with_connection: bool,
 }
 
 impl Body for Watched {
@@ -259,12 +259,6 @@ impl Body for Watched {
             this.in_flight.pulse().telemetry().metrics().panics.inc();
             Poll::Ready(Some(Err("a fault of the cache itself".into())))
         });
-        if this.ends_with_connection {
-            // Only here: the body of an answer to HEAD is never asked for anything.
-            let is_end = matches!(&frame, Poll::Ready(None));
-            let is_last = matches!(&frame, Poll::Ready(Some(Ok(_)))) && this.body.is_end_stream();
-            this.in_flight.pulse().end_with_connection(is_end || is_last);
-        }
         if frame.is_pending() {
             this.in_flight.set_waiting(true);
         } else {

@@ -3,24 +3,18 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use crate::clock::Clock;
 use crate::policy::outcome::{Detail, Outcome};
+use crate::policy::time::format_http_date;
 use crate::respond::{self, error::Problem};
 
-/// The library's refusal of a head it could not read, with the fields that our errors have. Its own fields stay.
-/// `reason`: what we know better than its status says.
-pub(super) fn spell_out(status: StatusCode, reason: Option<&'static str>, refusal: &[u8]) -> Option<Bytes> {
-    let reason = match status {
-        _ if reason.is_some() => reason?,
-        StatusCode::BAD_REQUEST => "the head of the request is malformed",
-        StatusCode::URI_TOO_LONG => "the target is too long",
-        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head is larger than server.max_header_bytes",
-        _ => return None,
-    };
-    let line_end = memchr::memmem::find(refusal, b"\r\n")? + 2;
+/// The whole answer to a client whose head is none that we take.
+pub(super) fn malformed(status: StatusCode, reason: &'static str) -> Vec<u8> {
     let mut bytes = head(status, "http_request_error", reason);
-    // The body stays empty: the library has said so in its Content-Length.
-    bytes.extend_from_slice(&refusal[line_end..]);
-    Some(bytes.into())
+    bytes.extend_from_slice(b"connection: close\r\ncontent-length: 0\r\ndate: ");
+    bytes.extend_from_slice(&format_http_date(Clock::System.now()));
+    bytes.extend_from_slice(b"\r\n\r\n");
+    bytes
 }
 
 /// The whole answer to a client for whom there is no place, whatever it would have asked for.
@@ -53,17 +47,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_of_the_librarys_gets_the_fields_of_ours() {
-        let refusal = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        let bytes = spell_out(status, None, refusal).expect("431 is spelt out");
+    fn a_refusal_has_the_fields_of_our_errors() {
+        let bytes = malformed(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "large");
         let text = std::str::from_utf8(&bytes).expect("ASCII");
         assert!(
             text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\ncache-control: no-store\r\nage: 0\r\n"),
             "{text}"
         );
-        assert!(text.contains("proxy-status: larder; error=http_request_error; details="), "{text}");
-        assert!(text.ends_with("\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"), "{text}");
+        assert!(text.contains("proxy-status: larder; error=http_request_error; details=\"large\"\r\n"), "{text}");
+        assert!(text.contains("\r\nconnection: close\r\ncontent-length: 0\r\ndate: "), "{text}");
+        assert!(text.ends_with(" GMT\r\n\r\n"), "{text}");
     }
 
     #[test]

@@ -9,7 +9,6 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, TE, T
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use hyper::upgrade::OnUpgrade;
 
 use super::trust::{self, Believed};
 use crate::client::Scheme;
@@ -225,21 +224,16 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 
 /// Takes off what is about the client's connection. Of `TE` it is left whether trailers may come.
 fn clean(head: &mut Parts) {
-    let upgrade = head.extensions.get::<OnUpgrade>().and_then(|_| hop::upgrade(&head.headers));
+    let upgrade = if head.version == Version::HTTP_11 { hop::upgrade(&head.headers) } else { None };
     let takes_trailers = head.version == Version::HTTP_2 || takes_trailers(&head.headers);
     hop::strip(&mut head.headers);
     if takes_trailers {
         head.headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    match upgrade {
-        Some(protocols) => {
-            head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            for protocol in protocols {
-                head.headers.append(UPGRADE, protocol);
-            }
-        }
-        None => {
-            head.extensions.remove::<OnUpgrade>();
+    if let Some(protocols) = upgrade {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        for protocol in protocols {
+            head.headers.append(UPGRADE, protocol);
         }
     }
     if head.version == Version::HTTP_2 {

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::body::pages::{self, Held};
 
 /// Fewer bytes are copied sooner than lent.
-const LEAST: usize = 16 << 10;
+pub(crate) const LEAST: usize = 16 << 10;
 
 /// A client's socket, or TLS over it.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + AsFd + Unpin {

@@ -635,9 +635,9 @@ async fn an_upgraded_connection_becomes_a_tunnel() {
             (&request.headers()["connection"], &request.headers()["upgrade"]),
             (&HeaderValue::from_static("upgrade"), &HeaderValue::from_static("websocket"))
         );
-        let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>().expect("an upgrade");
+        let upgrade = request.body_mut().take_upgrade().expect("an upgrade");
         tokio::spawn(async move {
-            let mut tunnel = TokioIo::new(upgrade.await.expect("upgraded"));
+            let mut tunnel = upgrade.await.expect("upgraded");
             let mut bytes = [0; 4];
             tunnel.read_exact(&mut bytes).await.expect("four bytes");
             // Looks like a refusal of the library's; in a tunnel it is not.

@@ -10,6 +10,8 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::BoxError;
+use super::handover::Taker;
+use super::upgrade::Upgrade;
 
 /// Why a request's body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +30,25 @@ pub enum RequestBodyError {
     },
     /// The client went away, or its framing is broken.
     #[error("the request body broke off")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] BoxError),
+}
+
+/// Where the bytes come from.
+#[derive(Debug)]
+pub enum Source {
+    /// There are none.
+    Empty,
+    /// A connection that speaks HTTP/1.
+    Connection(Taker),
+    /// A stream of HTTP/2.
+    Stream(Incoming),
 }
 
 /// A client's request body.
 #[derive(Debug)]
 pub struct RequestBody {
-    inner: Option<Incoming>,
+    source: Source,
+    upgrade: Option<Upgrade>,
     limit: u64,
     taken: u64,
     idle: Duration,
@@ -44,18 +58,28 @@ pub struct RequestBody {
 impl RequestBody {
     /// No body at all.
     pub fn empty() -> Self {
-        Self { inner: None, limit: 0, taken: 0, idle: Duration::MAX, deadline: None }
+        Self::new(Source::Empty, 0, Duration::MAX)
     }
 
     /// The body of a request: at most `limit` bytes, at most `idle` between two pieces.
-    pub fn new(inner: Incoming, limit: u64, idle: Duration) -> Self {
-        let inner = (!inner.is_end_stream()).then_some(inner);
-        Self { inner, limit, taken: 0, idle, deadline: None }
+    pub fn new(source: Source, limit: u64, idle: Duration) -> Self {
+        Self { source, upgrade: None, limit, taken: 0, idle, deadline: None }
+    }
+
+    /// The same of a request that may become another protocol.
+    #[must_use]
+    pub fn or_upgrade(self, upgrade: Option<Upgrade>) -> Self {
+        Self { upgrade, ..self }
+    }
+
+    /// What gives the client's connection once it is another protocol's, where it may become that.
+    pub fn take_upgrade(&mut self) -> Option<Upgrade> {
+        self.upgrade.take()
     }
 
     /// Whether there is nothing to read, and never was.
     pub fn is_empty(&self) -> bool {
-        self.inner.is_none()
+        matches!(self.source, Source::Empty)
     }
 
     /// Whether a piece of it has been read: such a request cannot be repeated.
@@ -70,8 +94,14 @@ impl Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
-        let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else {
+        let frame = match &mut this.source {
+            Source::Empty => return Poll::Ready(None),
+            Source::Connection(taker) => taker.poll_frame(cx),
+            Source::Stream(stream) => {
+                Pin::new(stream).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(BoxError::from)))
+            }
+        };
+        let Poll::Ready(frame) = frame else {
             let idle = this.idle;
             let deadline = this.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
             ready!(deadline.as_mut().poll(cx));
@@ -93,10 +123,18 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        match &self.source {
+            Source::Empty => true,
+            Source::Connection(taker) => taker.is_end_stream(),
+            Source::Stream(stream) => stream.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Connection(taker) => taker.size_hint(),
+            Source::Stream(stream) => stream.size_hint(),
+        }
     }
 }

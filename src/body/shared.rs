@@ -21,6 +21,9 @@ use super::{BoxError, pages};
 /// Loose pieces are gathered into one of this size: few enough to send quickly, small enough to copy at once.
 const PIECE: usize = 256 * 1024;
 
+/// Pieces of so few bytes together are made one as they come: each costs about as much beside its bytes as it has.
+const CRUMB: usize = 2 * 1024;
+
 /// A body of so many bytes at most is copied for the store, which then has it alone.
 const COPIED: usize = 4 * 1024;
 
@@ -97,9 +100,15 @@ impl State {
             return;
         }
         let length = data.len();
-        self.pieces.push_back((self.written, data));
+        match self.pieces.back_mut() {
+            Some((_, last)) if last.len() + length <= CRUMB => *last = [&last[..], &data].concat().into(),
+            _ => {
+                self.pieces.push_back((self.written, data));
+                self.loose.0 += 1;
+            }
+        }
         self.written += length as u64;
-        self.loose = (self.loose.0 + 1, self.loose.1 + length);
+        self.loose.1 += length;
         if self.loose.1 >= PIECE && !self.windowed {
             self.gather();
         }
@@ -379,6 +388,26 @@ mod tests {
             all.extend_from_slice(&piece?);
         }
         Ok(all)
+    }
+
+    #[tokio::test]
+    async fn crumbs_cost_little_more_than_their_bytes() {
+        for is_windowed in [false, true] {
+            let (mut writer, body) = shared_body(None);
+            let mut reader = body.reader().expect("open");
+            if is_windowed {
+                writer.keep_window_only();
+            }
+            for _ in 0..CRUMB {
+                writer.push("ab".into());
+            }
+            assert_eq!(writer.inner.lock().pieces.len(), 2, "windowed: {is_windowed}");
+            assert_eq!(next(&mut reader).await.expect("a piece").expect("data"), "ab".repeat(CRUMB / 2));
+            writer.push("c".into());
+            writer.finish(None, ());
+            let rest = read_all(reader).await.expect("complete");
+            assert!(rest.len() == CRUMB + 1 && rest.ends_with(b"abc"), "windowed: {is_windowed}");
+        }
     }
 
     #[tokio::test]

@@ -8,8 +8,9 @@ use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::error::Malformed;
-use super::http1::{Content, Head};
+use super::http1::Head;
 use super::pool::IDLE_LIMIT;
+use crate::body::http1::content::Content;
 use crate::policy::hop;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -39,13 +40,17 @@ pub(super) fn accept(
     }
     let has_no_body =
         method == Method::HEAD || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    // A 204 that announces content may be followed by it.
+    let has_odd_body = head.status == StatusCode::NO_CONTENT
+        && (head.headers.contains_key(TRANSFER_ENCODING)
+            || head.headers.get_all(CONTENT_LENGTH).iter().any(|length| number(length) != Some(0)));
     let content = if has_no_body {
         tolerate_framing(head);
         Content::None
     } else {
         content(head)?
     };
-    let keep = keep(head);
+    let keep = keep(head).filter(|_| !has_odd_body);
     hop::strip(&mut head.headers);
     Ok((content, keep))
 }
@@ -109,7 +114,8 @@ fn keep(head: &Head) -> Option<Duration> {
 }
 
 fn announced_timeout(line: &str) -> Option<Duration> {
-    let seconds = line.split(',').find_map(|member| member.trim().strip_prefix("timeout="))?;
+    let parameters = line.split(',').filter_map(|member| member.trim().split_once('='));
+    let (_, seconds) = parameters.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("timeout"))?;
     seconds.parse().ok().map(Duration::from_secs)
 }
 

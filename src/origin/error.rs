@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::http1::ContentError;
 use crate::body::BoxError;
+use crate::body::http1::content::ContentError;
 use crate::body::request::RequestBodyError;
 
 /// An address of an origin, as errors name it.

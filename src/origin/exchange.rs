@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode};
@@ -15,15 +14,16 @@ use super::pool::{Connection, IDLE_LIMIT, Permit};
 use super::retry::Reached;
 use super::stream::{Lease, OriginBody};
 use super::tunnel::Tunnel;
-use super::upload::{Turn, Upload};
+use super::upload::Upload;
 use super::upstream::Upstream;
-use super::{Answer, alarm, answer, connect};
+use super::{Answer, answer, connect};
 use crate::client::Interim;
 use crate::policy::hop;
 
 /// A request that cannot be sent twice uses a connection only if the origin used it a moment ago: should the origin
 /// be closing it just then, the client would have to hear of it.
 const FRESH_ENOUGH: Duration = Duration::from_secs(1);
+
 /// What is to be sent, in as many tries as it takes.
 pub(super) struct Order {
     pub(super) template: Template,
@@ -105,14 +105,16 @@ impl Try<'_> {
             if head.is_ready() {
                 return head.map(Some);
             }
-            poll_overdue(connection, &mut from, limit, cx).map(|()| None)
+            connection.poll_overdue(&mut from, limit, cx).map(|()| None)
         });
         let mut head = match head.await {
             Some(Ok(head)) => head,
             Some(Err(failure)) => return Err(explain(failure, self.peer())),
             None => return Err((OriginError::FirstByteTimeout { peer: self.peer(), limit }, Reached::Answer)),
         };
-        let (content, keep) = answer::accept(&mut head, &template.method, template.upgrade)
+        // Another protocol's bytes would end up within a request that is still going out.
+        let asks_upgrade = template.upgrade && !connection.http.is_sending();
+        let (content, keep) = answer::accept(&mut head, &template.method, asks_upgrade)
             .map_err(|source| (OriginError::Malformed { peer: self.peer(), source }, Reached::Answer))?;
         connection.http.expect(content);
         Ok((head, keep))
@@ -131,8 +133,9 @@ impl Try<'_> {
         let (body, upgraded) = if is_switch {
             (OriginBody::default(), Some(Tunnel::over(connection)))
         } else {
-            let lease = Lease { connection, under_way, pool: Arc::clone(&self.upstream.pool), keep };
-            (OriginBody::new(lease, self.upstream.spec.between_bytes_timeout), None)
+            let (pool, limit) = (Arc::clone(&self.upstream.pool), self.upstream.spec.between_bytes_timeout);
+            let is_wanted = head.status.is_success();
+            (OriginBody::new(Lease { connection, under_way, pool, keep, limit, is_wanted }), None)
         };
         Answer { status: head.status, headers: head.headers, body, address: self.address.socket, first_byte, upgraded }
     }
@@ -161,21 +164,5 @@ pub(super) fn explain(failure: http1::Failure, peer: Peer) -> (OriginError, Reac
         http1::Failure::Lost(source) => (OriginError::Lost { peer, source }, Reached::Request),
         http1::Failure::Cut(source) => (OriginError::HeadCut { peer, source }, Reached::Answer),
         http1::Failure::Malformed(source) => (OriginError::Malformed { peer, source }, Reached::Answer),
-    }
-}
-
-/// Ready when the origin has had `limit` to answer, since `from`.
-///
-/// The time runs from the sending of the request, and anew from each piece of its body that the origin takes. While
-/// we wait for the client's next piece it does not run: that has a deadline of its own (`server.idle_timeout`).
-/// Interim answers do not set it back: the bound would be theirs otherwise.
-fn poll_overdue(connection: &mut Connection, from: &mut Instant, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
-    loop {
-        ready!(connection.alarm.poll_until(alarm::deadline((*from).into(), limit), cx));
-        match connection.http.turn() {
-            Some(Turn::Client) => *from = Instant::now(),
-            Some(Turn::Origin(since)) if since > *from => *from = since,
-            Some(Turn::Origin(_)) | None => return Poll::Ready(()),
-        }
     }
 }

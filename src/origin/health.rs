@@ -12,9 +12,10 @@ use super::address::Address;
 use super::connect;
 use super::error::{OriginError, Peer};
 use super::exchange::explain;
-use super::http1::{Framing, Http1, write_field};
+use super::http1::Http1;
 use super::upstream::Upstream;
 use super::vitals::Change;
+use crate::body::http1::outgoing::{Framing, write_field};
 use crate::config::settings::Health;
 
 /// Checks one address, and says so where that changes what we hold of it.

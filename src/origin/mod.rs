@@ -56,7 +56,6 @@ mod vitals;
 mod tests;
 
 pub use error::{AnswerBodyError, Malformed, OriginError, Peer};
-pub use http1::ContentError;
 pub use metrics::Metrics;
 pub use resolve::ResolveError;
 pub use start::StartError;

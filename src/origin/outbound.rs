@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::Outbound;
-use super::http1::{Framing, write_field};
+use crate::body::http1::outgoing::{Framing, write_field};
 use crate::body::request::RequestBody;
 use crate::client::{Client, RequestId, write_address};
 
@@ -71,7 +71,7 @@ impl Template {
         self.write_connection(&mut out);
         match self.framing {
             Framing::None if self.says_none => write_field(&mut out, "content-length", b"0"),
-            Framing::None => {}
+            Framing::None | Framing::UntilClose => {}
             Framing::Length(length) => {
                 write_field(&mut out, "content-length", itoa::Buffer::new().format(length).as_bytes());
             }

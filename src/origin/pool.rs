@@ -6,14 +6,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::alarm::Alarm;
+use super::alarm::{self, Alarm};
 use super::error::OriginError;
 use super::http1::Http1;
 use super::metrics::{Counted, OriginMetrics};
+use super::upload::Turn;
 
 /// Requests that may wait for each connection: with the usual hundred milliseconds an answer, the last of them waits
 /// a fraction of a second; many more would only time out.
@@ -126,6 +128,22 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(http: Http1, pool: &Arc<Pool>) -> Self {
         Self { http, _place: Place::take(pool), permit: None, is_reused: false, alarm: Alarm::default() }
+    }
+
+    /// Ready when the origin has had `limit` for what it is to do, since `from`.
+    ///
+    /// The time runs anew from each piece of the request's body that the origin takes. While we wait for the client's next
+    /// piece it does not run: that has a deadline of its own (`server.idle_timeout`). Interim answers do not set it back: the
+    /// bound would be theirs otherwise.
+    pub(super) fn poll_overdue(&mut self, from: &mut Instant, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.alarm.poll_until(alarm::deadline((*from).into(), limit), cx));
+            match self.http.turn() {
+                Some(Turn::Client) => *from = Instant::now(),
+                Some(Turn::Origin(since)) if since > *from => *from = since,
+                Some(Turn::Origin(_)) | None => return Poll::Ready(()),
+            }
+        }
     }
 }
 

@@ -1,17 +1,16 @@
 //! The body of an answer, as it comes in: watched for stalls and breaks, and for the end that frees its connection.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Instant;
 
 use super::address::UnderWay;
-use super::alarm;
 use super::error::{AnswerBodyError, ErrorKind, Peer};
 use super::pool::{Connection, Pool};
 use crate::body::BoxError;
@@ -38,10 +37,8 @@ enum Source {
 
 struct Streaming {
     lease: Lease,
-    /// `between_bytes_timeout`.
-    limit: Duration,
-    /// Until when the next piece has to come, once it is waited for: most are there when they are asked for.
-    deadline: Option<Instant>,
+    /// Since when the next piece is waited for: most are there when they are asked for.
+    since: Option<Instant>,
 }
 
 /// A connection in use, with everything that ends when the use ends.
@@ -51,13 +48,38 @@ pub(super) struct Lease {
     pub(super) pool: Arc<Pool>,
     /// For how long the connection may be kept idle; `None`: not at all.
     pub(super) keep: Option<Duration>,
+    /// `between_bytes_timeout`.
+    pub(super) limit: Duration,
+    /// The origin did not refuse the request: if it has answered before it has all of it, it gets the rest.
+    pub(super) is_wanted: bool,
 }
 
 impl Lease {
-    /// The answer is complete: the connection is kept for the next request, or closed. Not kept where the request is
-    /// still being sent, which would end up before the next one, or where something came that nobody asked for.
+    /// The answer is complete: the connection is kept for the next request, or closed. Before that, what is left of the
+    /// request is sent, unless the origin has refused it or ends the connection.
     fn finish(self) {
-        let Self { mut connection, under_way, pool, keep } = self;
+        if self.is_wanted && self.keep.is_some() && self.connection.http.is_sending() {
+            tokio::spawn(self.send_rest());
+        } else {
+            self.release();
+        }
+    }
+
+    /// Sends the rest of the request; how long that may take is said by the same rule as before the answer.
+    async fn send_rest(mut self) {
+        let mut from = Instant::now();
+        let is_sent = poll_fn(|cx| match self.connection.http.poll_sent(cx) {
+            Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
+            Poll::Pending => self.connection.poll_overdue(&mut from, self.limit, cx).map(|()| false),
+        });
+        if is_sent.await {
+            self.release();
+        }
+    }
+
+    /// Keeps the connection, or closes it where something came that nobody asked for, or the request did not go out whole.
+    fn release(self) {
+        let Self { mut connection, under_way, pool, keep, .. } = self;
         if let Some(keep) = keep
             && connection.http.is_at_rest()
             && !pool.is_closed()
@@ -78,10 +100,10 @@ impl Lease {
 
 impl OriginBody {
     /// The body that comes over the connection of `lease`.
-    pub(super) fn new(mut lease: Lease, limit: Duration) -> Self {
+    pub(super) fn new(mut lease: Lease) -> Self {
         let whole = lease.connection.http.take_whole();
         if whole.is_none() && !lease.connection.http.content().is_end() {
-            return Self(Source::Streaming(Streaming { lease, limit, deadline: None }));
+            return Self(Source::Streaming(Streaming { lease, since: None }));
         }
         lease.finish();
         Self(whole.filter(|whole| !whole.is_empty()).map_or(Source::Over, Source::Whole))
@@ -121,16 +143,16 @@ impl OriginBody {
 impl Streaming {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBodyError>>> {
         if let Poll::Ready(frame) = self.lease.connection.http.poll_frame(cx) {
-            self.deadline = None;
+            self.since = None;
             let peer = || self.lease.peer();
             return Poll::Ready(
                 frame.map(|frame| frame.map_err(|source| AnswerBodyError::Cut { peer: peer(), source })),
             );
         }
-        let limit = self.limit;
-        let deadline = *self.deadline.get_or_insert_with(|| alarm::deadline(Instant::now(), limit));
-        let rings = self.lease.connection.alarm.poll_until(deadline, cx);
-        rings.map(|()| Some(Err(AnswerBodyError::Stalled { peer: self.lease.peer(), limit })))
+        let limit = self.lease.limit;
+        let since = self.since.get_or_insert_with(Instant::now);
+        let overdue = self.lease.connection.poll_overdue(since, limit, cx);
+        overdue.map(|()| Some(Err(AnswerBodyError::Stalled { peer: self.lease.peer(), limit })))
     }
 
     fn is_end(&self) -> bool {

@@ -4,7 +4,6 @@
 
 pub mod admission;
 mod candidates;
-pub mod chunk;
 pub mod conditional;
 mod directive_list;
 pub mod directives;

@@ -153,17 +153,10 @@ impl Serve {
         };
         let shared = Arc::clone(shared);
         Answer::Slow(Box::pin(async move {
-            let rest = Rest { extensions: parts.extensions, body };
-            let (response, outcome) = story(&shared, &Arc::new(inquiry), decision, rest, &mut exchange).await;
+            let (response, outcome) = story(&shared, &Arc::new(inquiry), decision, body, &mut exchange).await;
             conclude(exchange, response, outcome)
         }))
     }
-}
-
-/// What is left of a request beside its head.
-struct Rest {
-    extensions: http::Extensions,
-    body: RequestBody,
 }
 
 /// An answer and what is to be said of it.
@@ -175,7 +168,7 @@ async fn story(
     shared: &Arc<Shared>,
     inquiry: &Arc<Inquiry>,
     mut decision: Decision,
-    rest: Rest,
+    body: RequestBody,
     exchange: &mut Exchange,
 ) -> Answered {
     for round in 0.. {
@@ -186,7 +179,7 @@ async fn story(
             }
             Decision::Refuse(failure, why) => return failure::refused(inquiry, &failure, why),
             Decision::Pass(origin, why) => {
-                return Box::pin(pass::pass(shared, inquiry, origin, why, rest, exchange)).await;
+                return Box::pin(pass::pass(shared, inquiry, origin, why, body, exchange)).await;
             }
             Decision::Answer(usable) => {
                 return hit::respond(shared, inquiry, &usable, &inquiry.asked(shared.clock.now()));

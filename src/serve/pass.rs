@@ -8,7 +8,8 @@ use http::{Method, StatusCode};
 use super::failure::{self, Failure};
 use super::inquiry::Inquiry;
 use super::judgement::Judgement;
-use super::{Answered, Rest, Shared, invalidate, miss, through, tunnel};
+use super::{Answered, Shared, invalidate, miss, through, tunnel};
+use crate::body::request::RequestBody;
 use crate::origin::Answer;
 use crate::policy::invalidation;
 use crate::policy::outcome::{Detail, Forward, Outcome};
@@ -21,11 +22,12 @@ pub(super) async fn pass(
     inquiry: &Arc<Inquiry>,
     origin: OriginId,
     why: Detail,
-    rest: Rest,
+    mut body: RequestBody,
     exchange: &mut Exchange,
 ) -> Answered {
     let outcome = outcome(why);
-    let mut outbound = inquiry.outbound(inquiry.headers.clone(), rest.body);
+    let upgrade = body.take_upgrade();
+    let mut outbound = inquiry.outbound(inquiry.headers.clone(), body);
     outbound.upgrade = why == Detail::Upgrade || inquiry.headers.contains_key(UPGRADE);
     let (before, requested_at) = (shared.ledger.stamp(), shared.clock.now());
     let answer = match inquiry.site.origins.fetch(origin, outbound).await {
@@ -44,7 +46,7 @@ pub(super) async fn pass(
         return miss::adopt(Judgement { shared, inquiry, stamp, requested_at }, answer).await;
     }
     if answer.status == StatusCode::SWITCHING_PROTOCOLS {
-        return (tunnel::join(shared, inquiry, answer, rest.extensions, &outcome), outcome);
+        return (tunnel::join(shared, inquiry, answer, upgrade, &outcome), outcome);
     }
     (through::respond(answer, inquiry, &outcome), outcome)
 }

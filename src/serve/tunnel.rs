@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Request, Response};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use http::{HeaderValue, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -15,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::inquiry::Inquiry;
 use super::{Shared, through};
 use crate::body::response::ResponseBody;
+use crate::body::upgrade::Upgrade;
 use crate::origin::{Answer, Tunnel};
 use crate::policy::outcome::Outcome;
 
@@ -30,13 +29,10 @@ pub(super) fn join(
     shared: &Arc<Shared>,
     inquiry: &Inquiry,
     mut answer: Answer,
-    extensions: http::Extensions,
+    client: Option<Upgrade>,
     outcome: &Outcome,
 ) -> Response<ResponseBody> {
-    let mut request = Request::new(());
-    *request.extensions_mut() = extensions;
-    let client = hyper::upgrade::on(&mut request);
-    if let Some(origin) = answer.upgraded.take() {
+    if let (Some(client), Some(origin)) = (client, answer.upgraded.take()) {
         shared.tunnels.spawn(relay(client, origin, shared.stop.clone()));
     }
     let protocol = answer.headers.get(UPGRADE).or_else(|| inquiry.headers.get(UPGRADE)).cloned();
@@ -51,16 +47,17 @@ pub(super) fn join(
 }
 
 /// Copies both ways until both ends have closed, nothing is said for too long, or the process ends.
-async fn relay(client: OnUpgrade, origin: Tunnel, stop: CancellationToken) {
+async fn relay(client: Upgrade, origin: Tunnel, stop: CancellationToken) {
     let both = async {
-        copy_both(TokioIo::new(client.await?), origin).await;
-        Ok::<(), hyper::Error>(())
+        if let Ok(client) = client.await {
+            copy_both(client, origin).await;
+        } else {
+            tracing::debug!("a tunnel was not established: the client left before it was told");
+        }
     };
     tokio::select! {
         () = stop.cancelled() => {}
-        joined = both => if let Err(error) = joined {
-            tracing::debug!(%error, "a tunnel was not established");
-        }
+        () = both => {}
     }
 }
 

@@ -1,354 +1,278 @@
-//! What passes between the library and a socket that speaks HTTP/1: bytes counted, progress marked, 1xx slipped in, refusals
-//! spelt out, and plain hits answered before the library hears of them.
+//! HTTP/1 as a server speaks it: a request comes in, its answer goes out, and then the next. (RFC 9112)
+//!
+//! Nothing is read twice and nothing runs by itself: a head is understood where it was read, answered there if it is a plain
+//! hit, and handed over otherwise; a body is read when it is wanted. A library between the socket and us would read each
+//! head again, more kindly than a proxy may, and hold its buffers while nothing is asked.
+//!
+//! - `wire`: the socket, counted and watched, and its end. `link`: the same with what has come and what is to go out.
+//! - `head`: a request's head. `intake`: its body.
+//! - `exchange`: one request under way. `answer`: the head of its answer.
+//! - `tunnel`: what is left where another protocol takes over.
 
-mod alone;
-mod at_once;
-mod framing;
+mod answer;
+mod exchange;
+mod head;
+mod intake;
+mod link;
+mod tunnel;
+mod wire;
 
-use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
+use std::future::Future;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::Instant;
 
-use bytes::{Buf, Bytes};
-use http::StatusCode;
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Buf, BytesMut};
+use http::header::UPGRADE;
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio::sync::oneshot;
 
-pub(crate) use self::alone::{Alone, Left};
-use self::framing::{Fault, Framing, Place};
-use super::express::Express;
+use self::answer::Manner;
+use self::exchange::{Broken, Exchange, Next, Stage};
+use self::head::{Fault, Head, Lines};
+use self::intake::Intake;
+use self::link::{GATHERED, Link, READ_BYTES};
+use self::tunnel::Tunnel;
+use self::wire::Wire;
+use super::express::{Express, MAX_FIELDS, Question, is_close};
 use super::meter::Meter;
 use super::pulse::Pulse;
+use super::reception::Reception;
 use super::socket::Socket;
 use super::{Handler, refusal};
-use crate::policy::target;
+use crate::body::upgrade::Upgrader;
 
-/// What the library reads in the place of a head that it must not read: an error wherever in a head it stands, and an
-/// end, because the library looks at whole heads only.
-const POISON: &[u8] = b"\0\r\n\r\n";
+/// The largest body of a hit that is sent from where it was asked for: it fits into what the kernel takes at once, or nearly.
+const MOST_BODY: usize = 128 << 10;
 
-/// An answer of at most so many bytes is written as one piece: the kernel takes a list of pieces more slowly than we
-/// copy so few bytes.
-const ONE_PIECE: usize = 2 << 10;
-
-/// Requests that are answered one after the other before others get a turn.
+/// Requests that are taken in one after the other before others get a turn.
 const AT_ONCE: usize = 32;
 
-/// A client's socket. Dropped before it was shut down in an answer that only its end delimits, it resets the connection.
-pub(crate) struct Wire<I: AsFd, H> {
-    inner: I,
-    /// Bytes that were read before the library did, to choose the protocol or to answer at once, and are to be read again.
-    prefix: Bytes,
-    /// They are for the library: the express has left them.
-    is_left: bool,
-    framing: Framing,
+/// A client's connection: one request after the other, to its end or to another protocol.
+pub(crate) struct Connection<I: Socket, H: Handler> {
+    link: Link<I>,
     express: Express<H>,
-    /// Requests that the library has not heard of, ever; wraps.
-    unheard: u32,
+    reception: Reception<H>,
     pulse: Arc<Pulse>,
-    /// The library's buffer is written out: the next byte begins a message, or a piece of one.
-    is_at_boundary: bool,
-    /// Our own bytes that go out before anything else.
-    ours: Bytes,
-    /// Bytes of the library's that `ours` stand for.
-    replaced: Option<usize>,
-    /// What the client has not taken yet of an answer that was given at once: of its head, and of its body.
-    unsent: [Bytes; 2],
-    /// What was written of such answers is not known to be on its way.
-    is_unflushed: bool,
-    /// The last request of the connection was answered at once.
+    /// Bytes of a head.
+    limit: usize,
+    phase: Phase<H::Answer>,
+    /// What has come of the next head was looked at: it is not all there.
+    is_partial: bool,
+    /// The next request is the last one.
+    is_ending: bool,
+    /// There is no next request.
     is_over: bool,
-    /// Everything is written, and the client will know it for the end.
-    is_shut: bool,
-    /// Why nothing that comes in is read any more: it could be read in two ways.
-    stopped: Option<Fault>,
-    meter: Meter,
 }
 
-impl<I: AsFd, H> Wire<I, H> {
-    /// A socket whose first bytes, `prefix`, were already read.
-    pub(crate) fn new(inner: I, prefix: Bytes, express: Express<H>, pulse: Arc<Pulse>, meter: Meter) -> Self {
-        Self {
-            inner,
-            prefix,
-            is_left: false,
-            framing: Framing::new(),
-            express,
-            unheard: 0,
-            pulse,
-            is_at_boundary: true,
-            ours: Bytes::new(),
-            replaced: None,
-            unsent: [Bytes::new(), Bytes::new()],
-            is_unflushed: false,
-            is_over: false,
-            is_shut: false,
-            stopped: None,
-            meter,
-        }
-    }
-
-    /// Whether the last request line is longer than any target may be, or has not come to its end.
-    fn has_long_request_line(&self) -> bool {
-        self.framing.is_in_request_line() || self.framing.request_line() > target::MAX_TARGET
-    }
+enum Phase<A> {
+    /// Waits for a request.
+    Waiting,
+    /// One is under way. Boxed: most connections wait, and would carry the room for it.
+    Asked(Box<Exchange<A>>),
+    /// Nothing more is said.
+    Ending,
 }
 
-impl<I: Socket, H> Wire<I, H> {
-    /// Whether the close that follows at once says all that there is to say, with nothing unread: one system call less for a
-    /// connection that is there for one request.
-    fn ends_by_closing(&self) -> bool {
-        self.is_over && self.inner.in_the_clear().is_some() && !self.pulse.has_surplus()
-    }
-
-    /// Writes what is ours to write. Ready with a number: so many bytes of the library's are done with already.
-    fn poll_ours(&mut self, cx: &mut Context<'_>, first: &[u8]) -> Poll<io::Result<Option<usize>>> {
-        if self.pulse.is_tunnel() {
-            return Poll::Ready(Ok(None));
-        }
-        ready!(self.poll_unsent(cx))?;
-        if self.is_at_boundary {
-            self.is_at_boundary = false;
-            if self.pulse.outbox.has_mail() {
-                self.ours = self.pulse.outbox.take().into();
-            } else if !self.pulse.is_in_flight() && !self.pulse.is_owed() {
-                // Nobody was asked, and nothing is left to send: the library refuses a head by itself.
-                self.replace_refusal(first);
-            }
-        }
-        ready!(self.poll_write_ours(cx))?;
-        Poll::Ready(Ok(self.replaced.take()))
-    }
-
-    fn poll_write_ours(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.ours.is_empty() {
-            let outcome = Pin::new(&mut self.inner).poll_write(cx, &self.ours);
-            let written = ready!(self.mark(outcome))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.ours.advance(written);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn replace_refusal(&mut self, refusal: &[u8]) {
-        let Some(status) = refusal.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) else { return };
-        let Ok(mut status) = StatusCode::from_bytes(status) else { return };
-        let mut reason = None;
-        if let Some(fault) = self.stopped {
-            (status, reason) = (fault.status, Some(fault.reason));
-        } else if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && self.has_long_request_line() {
-            // What outgrew the limit is the target alone, or nearly.
-            status = StatusCode::URI_TOO_LONG;
-        }
-        if let Some(ours) = refusal::spell_out(status, reason, refusal) {
-            self.pulse.expect_surplus();
-            self.meter.telemetry.metrics().malformed_heads.inc();
-            self.ours = ours;
-            self.replaced = Some(refusal.len());
-        }
-    }
-
-    /// Leaves the marks of having written.
-    fn mark(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &outcome {
-            Poll::Ready(Ok(bytes)) => {
-                self.pulse.wrote(*bytes);
-                self.meter.wrote(*bytes);
-            }
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.pulse.blocked(),
-        }
-        outcome
-    }
+/// What the handler and its neighbours are to one connection.
+pub(crate) struct Staff<H> {
+    pub(crate) express: Express<H>,
+    pub(crate) reception: Reception<H>,
+    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) meter: Meter,
 }
 
-impl<I: Socket, H> Wire<I, H> {
-    /// Looks at what was read, from `before` on, before the library does.
-    fn look_at(&mut self, before: usize, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
-        let read = &buffer.filled()[before..];
-        if read.is_empty() || self.stopped.is_some() {
-            return Ok(());
-        }
-        if !self.pulse.is_in_flight() {
-            self.pulse.head_bytes_came();
-        }
-        if self.pulse.is_tunnel() {
-            return Ok(());
-        }
-        let Err(fault) = self.framing.read(read) else { return Ok(()) };
-        self.stop(fault, before + fault.at, buffer)
+impl<I: Socket, H: Handler> Connection<I, H> {
+    /// A connection of whose first bytes some were read already. Heads have at most `limit` bytes.
+    pub(crate) fn new(socket: I, first: BytesMut, staff: Staff<H>, limit: usize) -> Self {
+        let Staff { express, reception, pulse, meter } = staff;
+        let link = Link::new(Wire::new(socket, Arc::clone(&pulse), meter), first);
+        let phase = Phase::Waiting;
+        Self { link, express, reception, pulse, limit, phase, is_partial: false, is_ending: false, is_over: false }
     }
 
-    /// Keeps back what came from `at` on, and all that will: the library refuses the head, or the body breaks off.
-    fn stop(&mut self, fault: Fault, at: usize, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
-        self.pulse.expect_surplus();
-        self.stopped = Some(fault);
-        buffer.set_filled(at);
-        let mut instead = match fault.place {
-            Place::Head => Bytes::from_static(POISON),
-            // Nothing read would be taken for the client's end.
-            _ if fault.at == 0 => return Err(io::ErrorKind::InvalidData.into()),
-            _ => Bytes::new(),
-        };
-        let now = instead.split_to(instead.len().min(buffer.remaining()));
-        buffer.put_slice(&now);
-        self.prefix = instead;
-        Ok(())
+    /// No further request is wanted but one that has come, at least in part.
+    pub(crate) fn end(&mut self) {
+        self.is_ending = true;
     }
 
-    /// Reads what the client sends, what is to be read again first.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.prefix.is_empty() {
-            if self.stopped.is_some() {
-                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-            }
-            ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
-        } else {
-            let piece = self.prefix.split_to(self.prefix.len().min(buffer.remaining()));
-            buffer.put_slice(&piece);
-            if self.stopped.is_none() && buffer.remaining() > 0 && !piece.ends_with(b"\r\n\r\n") {
-                // The rest of a request of which some was read before; what is wrong is found the next time.
-                let _ = Pin::new(&mut self.inner).poll_read(cx, buffer);
-            }
-        }
-        Poll::Ready(Ok(()))
+    /// Gives the connection to who speaks another protocol on it from now on.
+    pub(crate) fn hand_over(self, upgrader: Upgrader)
+    where
+        I: Send + 'static,
+    {
+        let Link { wire, input, .. } = self.link;
+        // Where nobody waits for it, that is its end.
+        let _ = upgrader.send(Box::new(Tunnel { first: input, wire }));
     }
-}
 
-impl<I: Socket, H: Handler> AsyncRead for Wire<I, H> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let before = buffer.filled().len();
-        let mut answered = 0;
+    /// Waits for a request that cannot be answered at once. `None`: no other one comes.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Exchange<H::Answer>>, Broken>> {
+        let mut count = 0;
         loop {
             // A client that does not take its answers is not listened to.
-            ready!(this.poll_unsent(cx))?;
-            if this.is_over {
-                // As if the client had ended it: the library has nothing more to say.
-                return Poll::Ready(Ok(()));
+            ready!(self.link.poll_out(cx))?;
+            if self.is_over {
+                return Poll::Ready(Ok(None));
             }
-            if answered >= AT_ONCE {
+            if count >= AT_ONCE {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            ready!(this.poll_fill(cx, buffer))?;
-            this.meter.read(buffer.filled().len() - before);
-            let is_end = buffer.filled().len() == before;
-            let is_left = std::mem::take(&mut this.is_left);
-            let count = if is_left { 0 } else { this.answer_at_once(cx, before, buffer)? };
-            if is_end || count == 0 || buffer.filled().len() > before {
-                return Poll::Ready(this.look_at(before, buffer));
+            // On the stack: a client that is silent costs no buffer.
+            let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            let mut kept = std::mem::take(&mut self.link.input);
+            if kept.is_empty() || self.is_partial {
+                if kept.is_empty() && self.is_ending {
+                    return Poll::Ready(Ok(None));
+                }
+                if Pin::new(&mut self.link.wire).poll_read(cx, &mut buffer)?.is_pending() {
+                    self.link.rest(kept);
+                    return Poll::Pending;
+                }
+                let read = buffer.filled();
+                if read.is_empty() {
+                    return Poll::Ready(Ok(None));
+                }
+                if !kept.is_empty() {
+                    kept.extend_from_slice(read);
+                    // A head that comes byte by byte is not looked at for each of them.
+                    if memchr::memchr(b'\n', read).is_none() && kept.len() <= self.limit {
+                        self.link.input = kept;
+                        continue;
+                    }
+                }
             }
-            answered += count;
-        }
-    }
-}
-
-impl<I: Socket, H> AsyncWrite for Wire<I, H> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let Some(done) = ready!(self.poll_ours(cx, bytes))? {
-            return Poll::Ready(Ok(done));
-        }
-        let outcome = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.mark(outcome)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| &**slice);
-        if let Some(done) = ready!(self.poll_ours(cx, first))? {
-            return Poll::Ready(Ok(done));
-        }
-        let mut together = [0; ONE_PIECE];
-        let outcome = match joined(slices, &mut together) {
-            Some(bytes) => Pin::new(&mut self.inner).poll_write(cx, bytes),
-            None => self.inner.poll_send(cx, slices),
-        };
-        self.mark(outcome)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        ready!(this.poll_unsent(cx))?;
-        // The library flushes when its buffer is empty.
-        if this.ours.is_empty() && this.pulse.outbox.has_mail() {
-            if this.pulse.outbox.is_open() {
-                this.ours = this.pulse.outbox.take().into();
+            let mut left = if kept.is_empty() { buffer.filled() } else { &kept[..] };
+            let head = self.take_in(&mut left, &mut count);
+            if kept.is_empty() {
+                self.link.input.extend_from_slice(left);
             } else {
-                // The final head went out together with what was before it: too late for these.
-                this.pulse.outbox.discard();
+                let taken = kept.len() - left.len();
+                kept.advance(taken);
+                self.link.input = kept;
+            }
+            if let Some(exchange) = head.and_then(|head| self.begin(head)) {
+                return Poll::Ready(Ok(Some(exchange)));
             }
         }
-        ready!(this.poll_write_ours(cx))?;
-        if this.pulse.outbox.is_open() {
-            this.pulse.outbox.wake_on_mail(cx.waker());
-            if this.pulse.outbox.has_mail() {
-                // It came between the look and the registration.
-                cx.waker().wake_by_ref();
-            }
-        }
-        this.is_at_boundary = true;
-        this.pulse.flushed();
-        Pin::new(&mut this.inner).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Answers the plain hits that `bytes` begin with, up to a request that is none; takes them off `bytes`.
+    fn take_in(&mut self, bytes: &mut &[u8], count: &mut usize) -> Option<Head> {
+        self.is_partial = false;
+        while !bytes.is_empty() && !self.is_over && *count < AT_ONCE {
+            if self.link.out.has_piece() || self.link.out.left() >= GATHERED {
+                return None;
+            }
+            *count += 1;
+            let mut room = head::room();
+            let lines = match head::read(bytes, &mut room, self.limit) {
+                Ok(Some(lines)) => lines,
+                Ok(None) => {
+                    self.pulse.head_bytes_came();
+                    self.is_partial = true;
+                    return None;
+                }
+                Err(fault) => {
+                    self.refuse(fault);
+                    return None;
+                }
+            };
+            let received = Instant::now();
+            let behind = &bytes[lines.bytes.len()..];
+            if !self.answer_at_once(&lines, received) {
+                let head = Head::of(&lines, received).map_err(|fault| self.refuse(fault)).ok()?;
+                *bytes = behind;
+                return Some(head);
+            }
+            *bytes = behind;
+        }
+        None
+    }
+
+    /// Answers a request out of memory, if it is plain and there is an answer to it.
+    fn answer_at_once(&mut self, lines: &Lines<'_>, received: Instant) -> bool {
+        let &Lines { method, target, is_current, fields, bytes } = lines;
+        // Before anything else is asked.
+        if method != "GET" || !target.starts_with('/') || !is_current || fields.len() > MAX_FIELDS {
+            return false;
+        }
+        let mut hosts = fields.iter().filter(|field| field.name.eq_ignore_ascii_case("host"));
+        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+        let question = Question {
+            host: host.value,
+            target,
+            fields,
+            length: bytes.len(),
+            received,
+            room: MOST_BODY,
+            is_last: self.is_ending || fields.iter().any(is_close),
+            takes_trailers: false,
+        };
+        let Some(body) = self.express.answer(&question, self.link.out.head()) else { return false };
+        self.link.out.whole(body);
+        self.pulse.answered_at_once();
+        self.is_over = question.is_last;
+        true
+    }
+
+    /// Begins to answer any other request. `None`: it is refused.
+    fn begin(&mut self, head: Head) -> Option<Exchange<H::Answer>> {
+        let manner = Manner::of(&head);
+        let Head { parts, content, expects_continue, received, .. } = head;
+        let (source, intake) =
+            Intake::begin(content, expects_continue, &mut self.link).map_err(|fault| self.refuse(fault)).ok()?;
+        let (upgrader, upgrade) = if manner.is_current && parts.headers.contains_key(UPGRADE) {
+            let (upgrader, upgrade) = oneshot::channel();
+            (Some(upgrader), Some(upgrade))
+        } else {
+            (None, None)
+        };
+        let answering = self.reception.receive(parts, source, upgrade, received);
+        Some(Exchange { stage: Stage::Working(answering), intake, manner, upgrader })
+    }
+
+    /// Answers what is no request, and ends the connection: nobody knows where the next one would begin.
+    fn refuse(&mut self, fault: Fault) {
+        self.pulse.expect_surplus();
+        self.reception.telemetry().metrics().malformed_heads.inc();
+        self.link.out.head().extend_from_slice(&refusal::malformed(fault.status, fault.reason));
+        self.is_over = true;
+    }
+}
+
+impl<I: Socket, H: Handler> Future for Connection<I, H> {
+    /// Whom the connection is to be handed over to, if it has not ended.
+    type Output = Result<Option<Upgrader>, Broken>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.pulse.is_cut_short() {
-            // A clean end would make what is there the whole.
-            this.pulse.close();
-            return Poll::Ready(Ok(()));
-        }
-        if !this.is_shut {
-            ready!(this.poll_unsent(cx))?;
-            // A request that nobody will read any more, mostly. A tunnel's bytes are not ours.
-            if !this.pulse.is_tunnel() && this.meter.has_waste(cx, &mut this.inner) {
-                this.pulse.expect_surplus();
-            }
-            // Over TLS the last word may have to wait for a slow client: that is not yet the time that it has to close.
-            if !this.ends_by_closing() {
-                ready!(Pin::new(&mut this.inner).poll_shutdown(cx))?;
-            }
-            this.is_shut = true;
-        }
-        if this.pulse.close() {
-            ready!(this.meter.poll_waste(cx, &mut this.inner));
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<I: AsFd, H> Drop for Wire<I, H> {
-    fn drop(&mut self) {
-        if self.pulse.ends_with_connection() && !self.is_shut {
-            // Best effort: a socket that refuses has no peer any more.
-            let _ = SockRef::from(&self.inner).set_linger(Some(Duration::ZERO));
+        loop {
+            this.phase = match &mut this.phase {
+                Phase::Waiting => match ready!(this.poll_request(cx))? {
+                    Some(exchange) => Phase::Asked(Box::new(exchange)),
+                    None => Phase::Ending,
+                },
+                Phase::Asked(exchange) => {
+                    match ready!(exchange.poll(&mut this.link, &this.pulse, this.is_ending, cx))? {
+                        Next::Request => Phase::Waiting,
+                        Next::End => Phase::Ending,
+                        Next::Tunnel(upgrader) => return Poll::Ready(Ok(Some(upgrader))),
+                    }
+                }
+                Phase::Ending => {
+                    if !this.link.input.is_empty() {
+                        // What the client sends behind its last request is not answered, and not in the way of that answer.
+                        this.pulse.expect_surplus();
+                    }
+                    ready!(this.link.wire.poll_end(cx))?;
+                    return Poll::Ready(Ok(None));
+                }
+            };
         }
     }
-}
-
-/// The pieces one after the other, where there are several and all of them fit.
-fn joined<'a>(slices: &[IoSlice<'_>], together: &'a mut [u8; ONE_PIECE]) -> Option<&'a [u8]> {
-    let length: usize = slices.iter().map(|slice| slice.len()).sum();
-    if slices.len() < 2 || length > ONE_PIECE {
-        return None;
-    }
-    let mut filled = 0;
-    for slice in slices {
-        together[filled..filled + slice.len()].copy_from_slice(slice);
-        filled += slice.len();
-    }
-    Some(&together[..filled])
 }

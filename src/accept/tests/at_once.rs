@@ -163,6 +163,7 @@ async fn what_comes_behind_the_last_request_does_not_destroy_its_answer() {
     socket.send(get(3, "")).await;
     let answer = socket.rest().await;
     assert!(answer.ends_with(&"x".repeat(120_000)), "{} bytes", answer.len());
+    drop(socket);
     edge.stopped().await;
 }
 

@@ -6,33 +6,32 @@
 //!
 //! - `sending`: the request's head and body, as far as they have gone out.
 //! - `head`: the answer's head.
-//! - `content`: where the answer's body ends, and what of it is there.
 
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::coop::unconstrained;
 use tokio_util::io::poll_read_buf;
 
 use super::connect::Stream;
 use super::error::Malformed;
 use super::upload::{Turn, Upload};
 use crate::body::BoxError;
+use crate::body::http1::content::{Content, ContentError, Step};
+use crate::body::http1::make_room;
+use crate::body::http1::outgoing::Framing;
 
-mod content;
 mod head;
 mod sending;
 
-pub(super) use content::Content;
-pub use content::ContentError;
 pub(super) use head::Head;
-pub(super) use sending::{Framing, write_field};
 
-use content::Step;
 use sending::{Sending, Trouble};
 
 /// Interim answers (1xx) to one request; more are an attack, or a loop.
@@ -189,12 +188,33 @@ impl Http1 {
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
         let mut byte = ReadBuf::new(&mut byte);
-        Pin::new(&mut self.stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut byte).is_pending()
+        let read = poll_fn(|cx| Pin::new(&mut self.stream).poll_read(cx, &mut byte));
+        // Outside the task's budget: to a task that has spent it, every socket looks quiet.
+        pin!(unconstrained(read)).poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// Whose turn it is, while a request is being sent.
     pub(super) fn turn(&self) -> Option<Turn> {
-        self.sending.turn()
+        // What the connection does not take is not waited for.
+        if self.unsent.is_some() { None } else { self.sending.turn() }
+    }
+
+    /// Whether the request is still going out, as it should.
+    pub(super) fn is_sending(&self) -> bool {
+        !self.sending.is_finished() && self.unsent.is_none()
+    }
+
+    /// Sends the rest of the request.
+    ///
+    /// # Errors
+    ///
+    /// It does not go out any more, or broke off.
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.poll_send(cx)?;
+        if let Some(error) = self.unsent.take() {
+            return Poll::Ready(Err(error.into()));
+        }
+        if self.sending.is_finished() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     /// The request's body, for another try.
@@ -233,7 +253,8 @@ impl Http1 {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.reserve(self.content.at_most().map_or(self.appetite, |left| self.appetite.max(left).min(MAX_READ)));
+        let wanted = self.content.at_most().map_or(self.appetite, |left| self.appetite.max(left).min(MAX_READ));
+        make_room(&mut self.input, wanted);
         let room = self.input.capacity() - self.input.len();
         let read = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input))?;
         if read == room {

@@ -173,7 +173,7 @@ async fn trailers_pass_both_ways_without_what_must_not_stand_there() {
     .await;
     let origins = start(spec(&[origin.address])).await;
     let framing = "transfer-encoding: chunked\r\ntrailer: x-check";
-    let (body, mut client) = client_body(framing, 100, PATIENCE).await;
+    let (body, mut client) = client_body(framing, 100, PATIENCE);
     client.write_all(b"2\r\nok\r\n0\r\nx-check: 1\r\n\r\n").await.unwrap();
     let asked = with(with(post(body), "te", "trailers"), "trailer", "x-check");
     let answer = ask(&origins, asked).await.unwrap();
@@ -210,7 +210,7 @@ async fn a_requests_body_is_framed_by_what_is_known_of_it() {
             })
             .await;
             let origins = start(spec(&[origin.address])).await;
-            let (body, mut client) = client_body(framing, 100, PATIENCE).await;
+            let (body, mut client) = client_body(framing, 100, PATIENCE);
             client.write_all(sent.as_bytes()).await.unwrap();
             let asked = with(Outbound { body, ..request(method.clone(), "/") }, "expect", "100-continue");
             assert_eq!(ask_and_read(&origins, asked).await.0, 200);
@@ -233,7 +233,7 @@ async fn a_body_that_the_client_breaks_is_the_clients_fault() {
     // Pieces sent, limit, whether the client leaves, status, why.
     let cases = [("1234", 3, false, 413, "too large"), ("1", 9, false, 408, "stalled"), ("1", 9, true, 400, "gone")];
     for (sent, limit, leaves, status, why) in cases {
-        let (body, mut client) = client_body("content-length: 9", limit, if leaves { PATIENCE } else { idle }).await;
+        let (body, mut client) = client_body("content-length: 9", limit, if leaves { PATIENCE } else { idle });
         client.write_all(sent.as_bytes()).await.unwrap();
         let client = (!leaves).then_some(client);
         let error = ask(&origins, post(body)).await.unwrap_err();
@@ -261,7 +261,7 @@ async fn the_time_for_the_first_byte_does_not_run_while_the_client_sends() {
     })
     .await;
     let origins = start(Spec { first_byte_timeout, ..spec(&[origin.address]) }).await;
-    let (body, mut client) = client_body("content-length: 6", 100, PATIENCE).await;
+    let (body, mut client) = client_body("content-length: 6", 100, PATIENCE);
     let sending = async {
         for (piece, pause) in [(b"12", 1), (b"34", 6), (b"56", 3)] {
             tokio::time::sleep(first_byte_timeout * pause / 4).await;
@@ -282,7 +282,7 @@ async fn an_origin_that_takes_nothing_of_the_body_is_not_waited_for() {
     .await;
     let first_byte_timeout = Duration::from_millis(100);
     let origins = start(Spec { first_byte_timeout, ..spec(&[origin.address]) }).await;
-    let (body, mut client) = client_body("content-length: 1000000000", u64::MAX, PATIENCE).await;
+    let (body, mut client) = client_body("content-length: 1000000000", u64::MAX, PATIENCE);
     let endless = async {
         let piece = [b'x'; 16 * 1024];
         while client.write_all(&piece).await.is_ok() {}
@@ -304,7 +304,7 @@ async fn an_answer_before_the_end_of_the_body_is_passed_on_and_its_connection_no
     .await;
     let origins = start(Spec { max_connections: 1, ..spec(&[origin.address]) }).await;
     for round in 1..=2 {
-        let (body, _client) = client_body("content-length: 100", 100, PATIENCE).await;
+        let (body, _client) = client_body("content-length: 100", 100, PATIENCE);
         assert_eq!(ask_and_read(&origins, post(body)).await, (413, "no".to_owned()));
         assert_eq!(origin.connections(), round);
     }
@@ -321,7 +321,7 @@ async fn an_answer_to_a_body_that_the_origin_does_not_take_arrives_though_the_co
     })
     .await;
     let origins = start(spec(&[origin.address])).await;
-    let (body, mut client) = client_body("content-length: 10000000", u64::MAX, PATIENCE).await;
+    let (body, mut client) = client_body("content-length: 10000000", u64::MAX, PATIENCE);
     let sending = tokio::spawn(async move {
         let piece = [b'x'; 16 * 1024];
         while client.write_all(&piece).await.is_ok() {}
@@ -345,8 +345,7 @@ async fn a_large_body_comes_whole_both_ways() {
     })
     .await;
     let origins = start(spec(&[origin.address])).await;
-    let (body, mut client) =
-        client_body(String::leak(format!("content-length: {}", large.len())), u64::MAX, PATIENCE).await;
+    let (body, mut client) = client_body(String::leak(format!("content-length: {}", large.len())), u64::MAX, PATIENCE);
     let sending = async move { client.write_all(large.as_bytes()).await.map(|()| client) };
     let (answer, _client) = tokio::join!(ask_and_read(&origins, post(body)), sending);
     assert!(answer == (200, large.to_owned()));
@@ -365,8 +364,50 @@ async fn a_body_of_which_nothing_was_read_is_sent_again() {
     .await;
     let origins = start(spec(&[nobody, origin.address])).await;
     for _ in 0..2 {
-        let (body, mut client) = client_body("content-length: 4", 100, PATIENCE).await;
+        let (body, mut client) = client_body("content-length: 4", 100, PATIENCE);
         client.write_all(b"body").await.unwrap();
         assert_eq!(ask_and_read(&origins, post(body)).await.0, 200);
     }
+}
+
+#[tokio::test]
+async fn an_origin_that_answers_early_and_well_gets_the_rest_of_the_request() {
+    let origin = Scripted::origin(|_, mut connection| async move {
+        connection.head().await;
+        connection.until("123").await;
+        connection.send(OK).await;
+        // The next request comes over the same connection, behind all of this one.
+        let next = connection.head().await.unwrap();
+        assert!(next.starts_with("456GET "), "{next}");
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnext").await;
+        connection.ended().await;
+    })
+    .await;
+    let origins = start(Spec { max_connections: 1, ..spec(&[origin.address]) }).await;
+    let (body, mut client) = client_body("content-length: 6", 100, PATIENCE);
+    client.write_all(b"123").await.unwrap();
+    assert_eq!(ask_and_read(&origins, post(body)).await, (200, "ok".to_owned()));
+    client.write_all(b"456").await.unwrap();
+    assert_eq!(ask_and_read(&origins, get()).await, (200, "next".to_owned()));
+    assert_eq!(origin.connections(), 1);
+}
+
+#[tokio::test]
+async fn an_origin_that_waits_for_the_client_is_not_blamed() {
+    let origin = Scripted::origin(|_, mut connection| async move {
+        connection.head().await;
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nok").await;
+        connection.until("123456").await;
+        connection.send("ok").await;
+        connection.ended().await;
+    })
+    .await;
+    let between_bytes_timeout = Duration::from_millis(100);
+    let origins = start(Spec { between_bytes_timeout, ..spec(&[origin.address]) }).await;
+    let (body, mut client) = client_body("content-length: 6", 100, PATIENCE);
+    client.write_all(b"123").await.unwrap();
+    let answered = tokio::spawn(read(ask(&origins, post(body)).await.unwrap()));
+    tokio::time::sleep(3 * between_bytes_timeout).await;
+    client.write_all(b"456").await.unwrap();
+    assert_eq!(within(answered).await.unwrap().1.unwrap(), "okok");
 }

@@ -1,13 +1,14 @@
 //! Does asking the origin work, over real sockets, against origins that follow a script byte by byte?
 
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +19,9 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::body::BoxError;
+use crate::body::handover::{self, Want};
+use crate::body::http1::content::{Content, Step};
+use crate::body::request::Source;
 use crate::client::{Client, RequestId, Scheme};
 use crate::config::settings::{Balance, Health, Origin as Spec, OriginUrl};
 
@@ -238,24 +242,27 @@ fn told(error: &OriginError) -> (u16, &'static str) {
 
 /// A client's request body, as the server side of a connection reads it from `framing` (a field) and what is written
 /// to the stream. The stream must be kept for as long as the body is needed.
-async fn client_body(framing: &str, limit: u64, idle: Duration) -> (RequestBody, tokio::io::DuplexStream) {
-    let (mut ours, theirs) = tokio::io::duplex(64 * 1024);
-    let (sender, mut bodies) = mpsc::channel(1);
-    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let sender = sender.clone();
-        async move {
-            sender.send(request.into_body()).await.unwrap();
-            std::future::pending::<Result<http::Response<http_body_util::Empty<Bytes>>, Infallible>>().await
+fn client_body(framing: &str, limit: u64, idle: Duration) -> (RequestBody, tokio::io::DuplexStream) {
+    let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+    let length = framing.strip_prefix("content-length: ").map(|length| length.parse().unwrap());
+    let mut content = length.map_or(Content::CHUNKED, Content::Length);
+    let (mut giver, taker) = handover::between(content.exact());
+    tokio::spawn(async move {
+        let mut input = BytesMut::new();
+        while poll_fn(|cx| giver.poll_wanted(cx)).await == Want::More {
+            match content.step(&mut input).unwrap() {
+                Step::Data(data) => giver.give(Frame::data(data)),
+                Step::Trailers(trailers) => giver.give(Frame::trailers(trailers)),
+                Step::End => giver.end(Ok(())),
+                Step::More if theirs.read_buf(&mut input).await.unwrap() > 0 => {}
+                Step::More => return,
+            }
+            if content.is_end() {
+                giver.end(Ok(()));
+            }
         }
     });
-    let server = hyper::server::conn::http1::Builder::new();
-    let server = server.serve_connection(hyper_util::rt::TokioIo::new(theirs), service);
-    tokio::spawn(async move {
-        let _ = server.await;
-    });
-    ours.write_all(format!("POST / HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n").as_bytes()).await.unwrap();
-    let incoming = within(bodies.recv()).await.unwrap();
-    (RequestBody::new(incoming, limit, idle), ours)
+    (RequestBody::new(Source::Connection(taker), limit, idle), ours)
 }
 
 fn post(body: RequestBody) -> Outbound {

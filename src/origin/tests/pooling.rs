@@ -457,3 +457,30 @@ async fn every_answer_reaches_the_request_that_it_answers_whatever_its_framing()
     }
     assert!(origin.connections() < 120, "connections are used again");
 }
+
+#[tokio::test]
+async fn among_many_dead_connections_none_looks_alive() {
+    // More than a task may poll in one turn: then tokio says that nothing is ready, whatever there is.
+    const MANY: usize = 200;
+    let together = Arc::new(tokio::sync::Barrier::new(MANY));
+    let origin = Scripted::origin(move |number, mut connection| {
+        let together = Arc::clone(&together);
+        async move {
+            connection.head().await;
+            if number < MANY {
+                together.wait().await;
+                connection.send(OK).await;
+            } else {
+                connection.send(OK).await;
+                connection.ended().await;
+            }
+        }
+    })
+    .await;
+    let origins = Arc::new(start(Spec { max_connections: MANY + 1, ..spec(&[origin.address]) }).await);
+    futures_util::future::join_all((0..MANY).map(|_| ask_and_read(&origins, get()))).await;
+    assert_eq!(origin.connections(), MANY);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let asked = tokio::spawn(async move { ask_and_read(&origins, request(Method::POST, "/x")).await });
+    assert_eq!(within(asked).await.unwrap(), (200, "ok".to_owned()), "what may not be sent twice has a live one");
+}

@@ -10,7 +10,7 @@ const SIZE_DIGITS: usize = 16;
 ///
 /// # Errors
 /// What is wrong with the line.
-pub fn size(line: &[u8]) -> Result<u64, &'static str> {
+pub(super) fn size(line: &[u8]) -> Result<u64, &'static str> {
     let end = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
     let (digits, extensions) = line.split_at(end);
     let size = std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());

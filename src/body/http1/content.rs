@@ -1,4 +1,4 @@
-//! Where does the body of an answer end, and what of it is there? RFC 9112 §6.3 and §7.1.
+//! Where does a body end, and what of it is there? RFC 9112 §6.3 and §7.1.
 
 use std::io;
 
@@ -6,31 +6,31 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::Status;
 
-use crate::policy::chunk;
+use super::{chunk, has_whole_lines};
 
-/// Bytes of a line with a chunk's size, extensions included; nobody needs more.
-const MAX_SIZE_LINE: usize = 4 * 1024;
+/// Bytes of a line with a chunk's size, extensions included: who needs more is not after their meaning.
+const MAX_SIZE_LINE: usize = 128;
 /// Bytes of the fields behind the last chunk.
 const MAX_TRAILERS: usize = 16 * 1024;
 /// Fields behind the last chunk.
-const MAX_TRAILER_FIELDS: usize = 64;
+const MAX_TRAILER_FIELDS: usize = 32;
 
-/// What is still to come of an answer's body.
+/// What is still to come of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::origin) enum Content {
+pub enum Content {
     /// Nothing.
     None,
     /// So many bytes.
     Length(u64),
     /// Chunks.
     Chunked(Chunk),
-    /// All until the connection ends.
+    /// All until the connection ends. Not in requests.
     UntilClose,
 }
 
 /// What the next byte among chunks belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::origin) enum Chunk {
+pub enum Chunk {
     /// The line with its size.
     Size,
     /// So many bytes of it.
@@ -56,9 +56,12 @@ pub enum ContentError {
 }
 
 /// What a look at the bytes gives.
-pub(super) enum Step {
+pub enum Step {
+    /// A piece.
     Data(Bytes),
+    /// The fields behind the last one; then it ends.
     Trailers(HeaderMap),
+    /// Nothing more.
     End,
     /// Nothing before more bytes come.
     More,
@@ -66,15 +69,15 @@ pub(super) enum Step {
 
 impl Content {
     /// Chunks, from the first one on.
-    pub(in crate::origin) const CHUNKED: Self = Self::Chunked(Chunk::Size);
+    pub const CHUNKED: Self = Self::Chunked(Chunk::Size);
 
     /// Whether nothing is to come.
-    pub(in crate::origin) const fn is_end(&self) -> bool {
+    pub const fn is_end(&self) -> bool {
         matches!(self, Self::None | Self::Length(0))
     }
 
     /// How many bytes are to come, where that is known.
-    pub(in crate::origin) const fn exact(&self) -> Option<u64> {
+    pub const fn exact(&self) -> Option<u64> {
         match self {
             Self::None => Some(0),
             Self::Length(left) => Some(*left),
@@ -83,7 +86,7 @@ impl Content {
     }
 
     /// How many bytes it is worth to have room for, where that is known.
-    pub(super) fn at_most(&self) -> Option<usize> {
+    pub fn at_most(&self) -> Option<usize> {
         match self {
             Self::Length(left) | Self::Chunked(Chunk::Data(left)) => Some(usize::try_from(*left).unwrap_or(usize::MAX)),
             Self::None | Self::Chunked(_) | Self::UntilClose => None,
@@ -91,7 +94,7 @@ impl Content {
     }
 
     /// Takes the whole of a body with a length off `input`, where all of it is there.
-    pub(super) fn take_whole(&mut self, input: &mut BytesMut) -> Option<Bytes> {
+    pub fn take_whole(&mut self, input: &mut BytesMut) -> Option<Bytes> {
         let length = match self {
             Self::Length(left) => usize::try_from(*left).ok().filter(|left| *left <= input.len())?,
             Self::None | Self::Chunked(_) | Self::UntilClose => return None,
@@ -104,7 +107,7 @@ impl Content {
     ///
     /// # Errors
     /// The chunks are none.
-    pub(super) fn step(&mut self, input: &mut BytesMut) -> Result<Step, ContentError> {
+    pub fn step(&mut self, input: &mut BytesMut) -> Result<Step, ContentError> {
         loop {
             match self {
                 Self::None | Self::Length(0) => return Ok(Step::End),
@@ -146,7 +149,7 @@ impl Content {
     ///
     /// # Errors
     /// It is cut.
-    pub(super) fn end_of_input(&mut self) -> Result<(), ContentError> {
+    pub fn end_of_input(&mut self) -> Result<(), ContentError> {
         match self {
             Self::None | Self::UntilClose => {
                 *self = Self::None;
@@ -186,9 +189,9 @@ fn take_trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, ContentError
     let malformed = ContentError::Chunks("the fields behind the last chunk are malformed, or too many");
     let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
     let (length, fields) = match httparse::parse_headers(&input[..], &mut fields) {
-        Ok(Status::Complete(found)) => found,
+        Ok(Status::Complete(found)) if has_whole_lines(&input[..found.0]) => found,
         Ok(Status::Partial) if input.len() < MAX_TRAILERS => return Ok(None),
-        Ok(Status::Partial) | Err(_) => return Err(malformed),
+        Ok(_) | Err(_) => return Err(malformed),
     };
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {

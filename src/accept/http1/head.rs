@@ -1,0 +1,251 @@
+//! What does the head of a request say, and could anybody read it otherwise? RFC 9112 §2.2, §3, §5, §6.
+//!
+//! What passes here has one reading only: each line ends with CR LF, a head states at most one length, and codings are
+//! `chunked` alone. What is in doubt is refused before anybody hears of it.
+
+use std::mem::MaybeUninit;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use httparse::{Error, Header, ParserConfig, Status};
+
+use crate::body::http1::content::Content;
+use crate::body::http1::has_whole_lines;
+use crate::policy::target;
+
+/// Fields of a head; more are as bad as a head that is too large.
+const MAX_FIELDS: usize = 100;
+
+/// Empty lines before a request. RFC 9112 §2.2 asks for one; a second one costs nothing.
+const EMPTY_LINES: usize = 2;
+
+/// Digits of a Content-Length: as many as always fit into 64 bits.
+const LENGTH_DIGITS: usize = 19;
+
+/// The longest target that can be written down as one.
+const MAX_URI: usize = u16::MAX as usize - 1;
+
+/// Why a head is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// 400, 414, 431 or 505.
+    pub(super) status: StatusCode,
+    /// For the client's eyes.
+    pub(super) reason: &'static str,
+}
+
+pub(super) const fn bad(reason: &'static str) -> Fault {
+    Fault { status: StatusCode::BAD_REQUEST, reason }
+}
+
+const MALFORMED: Fault = bad("the head of the request is malformed");
+const TOO_LARGE: Fault = Fault {
+    status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    reason: "the head is larger than server.max_header_bytes",
+};
+const TOO_LONG: Fault = Fault { status: StatusCode::URI_TOO_LONG, reason: "the target is too long" };
+const OTHER_VERSION: Fault =
+    Fault { status: StatusCode::HTTP_VERSION_NOT_SUPPORTED, reason: "the version is neither HTTP/1.1 nor HTTP/1.0" };
+
+/// Room for the fields of one head.
+pub(super) type Room<'b> = [MaybeUninit<Header<'b>>; MAX_FIELDS];
+
+pub(super) const fn room<'b>() -> Room<'b> {
+    [MaybeUninit::uninit(); MAX_FIELDS]
+}
+
+/// A head whose lines are what they should be: views into the bytes that it came in.
+pub(super) struct Lines<'b> {
+    pub(super) method: &'b str,
+    pub(super) target: &'b str,
+    /// HTTP/1.1, not 1.0.
+    pub(super) is_current: bool,
+    pub(super) fields: &'b [Header<'b>],
+    /// All of it.
+    pub(super) bytes: &'b [u8],
+}
+
+/// Reads the head that `bytes` begin with; `None`: it is not all there.
+///
+/// # Errors
+/// It is none, or has more than `limit` bytes.
+pub(super) fn read<'b>(bytes: &'b [u8], room: &'b mut Room<'b>, limit: usize) -> Result<Option<Lines<'b>>, Fault> {
+    let start = bytes.chunks(2).take_while(|line| *line == b"\r\n").count();
+    if start > EMPTY_LINES {
+        return Err(bad("empty lines before the request"));
+    }
+    let mut request = httparse::Request::new(&mut []);
+    let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, room);
+    let length = match parsed {
+        Ok(Status::Complete(length)) if length <= limit => length,
+        Ok(Status::Partial) if bytes.len() <= limit => return Ok(None),
+        Ok(_) => return Err(too_large(bytes)),
+        Err(error) => return fault(error, bytes).map_or(Ok(None), Err),
+    };
+    let (Some(method), Some(target)) = (request.method, request.path) else { return Err(MALFORMED) };
+    let (bytes, is_current) = (&bytes[..length], request.version == Some(1));
+    if !has_whole_lines(bytes) {
+        return Err(bad("a line does not end with CR LF"));
+    }
+    Ok(Some(Lines { method, target, is_current, fields: request.headers, bytes }))
+}
+
+/// What outgrew the limit may be the target alone, or nearly.
+fn too_large(bytes: &[u8]) -> Fault {
+    let line = memchr::memchr(b'\n', bytes);
+    if line.is_none_or(|end| end > target::MAX_TARGET) { TOO_LONG } else { TOO_LARGE }
+}
+
+/// What the client is told of bytes that are no head. `None`: that shows when more have come.
+fn fault(error: Error, bytes: &[u8]) -> Option<Fault> {
+    Some(match error {
+        Error::TooManyHeaders => TOO_LARGE,
+        Error::Version => {
+            // It may not be all there.
+            let line = &bytes[..memchr::memchr(b'\n', bytes).or((bytes.len() > target::MAX_TARGET).then_some(0))?];
+            let line = line.trim_ascii_end();
+            let version = memchr::memrchr(b' ', line).map_or(line, |space| &line[space + 1..]);
+            let is_other = matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+                if major.is_ascii_digit() && minor.is_ascii_digit() && (*major != b'1' || *minor > b'1'));
+            if is_other { OTHER_VERSION } else { MALFORMED }
+        }
+        _ => MALFORMED,
+    })
+}
+
+/// A request's head, and what follows from it for its connection.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) parts: Parts,
+    pub(super) content: Content,
+    /// Another request may follow on the connection.
+    pub(super) keeps: bool,
+    /// The client waits for a 100 before it sends its body. RFC 9110 §10.1.1.
+    pub(super) expects_continue: bool,
+    /// Fields may follow the body of the answer. RFC 9110 §10.1.4.
+    pub(super) takes_trailers: bool,
+    /// When all of it was there.
+    pub(super) received: Instant,
+}
+
+impl Head {
+    /// Understands a head.
+    ///
+    /// # Errors
+    /// It says what nobody may say, or what has two meanings.
+    pub(super) fn of(lines: &Lines<'_>, received: Instant) -> Result<Self, Fault> {
+        let Meaning { content, keeps, expects_continue, takes_trailers } = Meaning::of(lines)?;
+        let bytes = Bytes::copy_from_slice(lines.bytes);
+        let mut parts = Request::new(()).into_parts().0;
+        parts.method = Method::from_bytes(lines.method.as_bytes()).map_err(|_| MALFORMED)?;
+        parts.uri = uri(lines.target, &bytes, lines.bytes)?;
+        parts.version = if lines.is_current { Version::HTTP_11 } else { Version::HTTP_10 };
+        parts.headers = HeaderMap::with_capacity(lines.fields.len());
+        for field in lines.fields {
+            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| MALFORMED)?;
+            let value = if field.value.is_empty() {
+                HeaderValue::from_static("")
+            } else {
+                HeaderValue::from_maybe_shared(part_of(&bytes, lines.bytes, field.value)).map_err(|_| MALFORMED)?
+            };
+            parts.headers.append(name, value);
+        }
+        Ok(Self { parts, content, keeps, expects_continue, takes_trailers, received })
+    }
+}
+
+fn uri(target: &str, bytes: &Bytes, head: &[u8]) -> Result<Uri, Fault> {
+    if target.len() > MAX_URI {
+        return Err(TOO_LONG);
+    }
+    if target.contains('#') {
+        // A library would cut it off and go on with what is left.
+        return Err(bad("a fragment in the target"));
+    }
+    Uri::from_maybe_shared(part_of(bytes, head, target.as_bytes())).map_err(|_| MALFORMED)
+}
+
+/// The part of `bytes` that `part` is of `head`, of which they are a copy.
+fn part_of(bytes: &Bytes, head: &[u8], part: &[u8]) -> Bytes {
+    let at = part.as_ptr() as usize - head.as_ptr() as usize;
+    bytes.slice(at..at + part.len())
+}
+
+/// What fields say of the message and its connection.
+struct Meaning {
+    content: Content,
+    keeps: bool,
+    expects_continue: bool,
+    takes_trailers: bool,
+}
+
+impl Meaning {
+    fn of(lines: &Lines<'_>) -> Result<Self, Fault> {
+        let (mut length, mut is_chunked) = (None, false);
+        let (mut closes, mut keeps) = (false, false);
+        let (mut expects_continue, mut takes_trailers) = (false, false);
+        for field in lines.fields {
+            let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+            // By length first: most fields are compared with no name at all.
+            match field.name.len() {
+                2 if is("te") => takes_trailers |= has_member(field.value, b"trailers"),
+                6 if is("expect") => expects_continue |= field.value.eq_ignore_ascii_case(b"100-continue"),
+                10 if is("connection") => {
+                    closes |= has_member(field.value, b"close");
+                    keeps |= has_member(field.value, b"keep-alive");
+                }
+                14 if is("content-length") => {
+                    if length.is_some() {
+                        // Equal ones may be taken for one (RFC 9112 §6.3), and may be refused: we do not guess.
+                        return Err(bad("more than one Content-Length"));
+                    }
+                    length = Some(self::length(field, lines.bytes)?);
+                }
+                17 if is("transfer-encoding") => {
+                    if is_chunked {
+                        return Err(bad("more than one Transfer-Encoding"));
+                    }
+                    if !field.value.eq_ignore_ascii_case(b"chunked") || has_tab(field, lines.bytes) {
+                        return Err(bad("a Transfer-Encoding other than chunked alone"));
+                    }
+                    is_chunked = true;
+                }
+                _ => {}
+            }
+        }
+        let content = match length {
+            Some(_) if is_chunked => return Err(bad("Content-Length together with Transfer-Encoding")),
+            None if is_chunked && !lines.is_current => return Err(bad("Transfer-Encoding in HTTP/1.0")),
+            None if is_chunked => Content::CHUNKED,
+            Some(length) if length > 0 => Content::Length(length),
+            _ => Content::None,
+        };
+        let keeps = !closes && (lines.is_current || keeps);
+        let expects_continue = expects_continue && lines.is_current;
+        Ok(Self { content, keeps, expects_continue, takes_trailers })
+    }
+}
+
+/// Whether a list has this member, whatever its case.
+fn has_member(list: &[u8], member: &[u8]) -> bool {
+    list.split(|&byte| byte == b',').any(|found| found.trim_ascii().eq_ignore_ascii_case(member))
+}
+
+/// A length: digits. RFC 9112 §6.2.
+fn length(field: &Header<'_>, head: &[u8]) -> Result<u64, Fault> {
+    let digits = field.value;
+    let is_number = (1..=LENGTH_DIGITS).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    if !is_number || has_tab(field, head) {
+        return Err(bad("Content-Length is not a number"));
+    }
+    Ok(digits.iter().fold(0, |length, digit| length * 10 + u64::from(digit - b'0')))
+}
+
+/// Whether there are tabs around a field's value: the grammar has them there, and some readers do not.
+fn has_tab(field: &Header<'_>, head: &[u8]) -> bool {
+    let name_end = field.name.as_ptr() as usize - head.as_ptr() as usize + field.name.len();
+    let line = &head[name_end..];
+    memchr::memchr(b'\t', &line[..memchr::memchr(b'\r', line).unwrap_or(line.len())]).is_some()
+}

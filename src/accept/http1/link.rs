@@ -1,0 +1,81 @@
+//! What has come from a client and is not understood yet, and what is to go out to it.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead as _, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+use super::wire::Wire;
+use crate::accept::socket::Socket;
+use crate::body::http1::make_room;
+use crate::body::http1::outgoing::Outgoing;
+
+/// Bytes that are read at once.
+pub(super) const READ_BYTES: usize = 8 << 10;
+
+/// Small pieces of what goes out are gathered up to so many bytes before they are sent.
+pub(super) const GATHERED: usize = 16 << 10;
+
+/// The most that is read at once of a body.
+const MOST_READ: usize = 64 << 10;
+
+/// A client's socket with both its queues.
+pub(super) struct Link<I: AsFd> {
+    pub(super) wire: Wire<I>,
+    /// What has come and is not understood yet.
+    pub(super) input: BytesMut,
+    /// What is to go out.
+    pub(super) out: Outgoing,
+    /// The client will send nothing more.
+    pub(super) has_ended: bool,
+}
+
+impl<I: AsFd> Link<I> {
+    /// A link whose first bytes were already read.
+    pub(super) fn new(mut wire: Wire<I>, input: BytesMut) -> Self {
+        wire.has_read(input.len());
+        Self { wire, input, out: Outgoing::default(), has_ended: false }
+    }
+}
+
+impl<I: Socket> Link<I> {
+    /// Waits for the client, with this much of a head: nothing else is held.
+    pub(super) fn rest(&mut self, input: BytesMut) {
+        self.input = input;
+        self.out = Outgoing::default();
+    }
+
+    /// Sends all that is at hand.
+    pub(super) fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { wire, out, .. } = self;
+        if out.left() > 0 {
+            ready!(out.poll_out(cx, |cx, pieces| wire.poll_write(cx, pieces)))?;
+        }
+        wire.poll_flush(cx)
+    }
+
+    /// Reads on while nothing is expected, so that an end is seen: no more than some bytes. How many they are.
+    pub(super) fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // On the stack: a client that is silent, as it should be, costs no buffer.
+        let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        ready!(Pin::new(&mut self.wire).poll_read(cx, &mut buffer))?;
+        let read = buffer.filled();
+        self.has_ended |= read.is_empty();
+        self.input.extend_from_slice(read);
+        Poll::Ready(Ok(read.len()))
+    }
+
+    /// Reads on, as many bytes as are `wanted` if that is known. How many they are.
+    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>, wanted: Option<usize>) -> Poll<io::Result<usize>> {
+        make_room(&mut self.input, wanted.unwrap_or(READ_BYTES).clamp(READ_BYTES, MOST_READ));
+        let read = ready!(poll_read_buf(Pin::new(&mut self.wire), cx, &mut self.input))?;
+        self.has_ended |= read == 0;
+        Poll::Ready(Ok(read))
+    }
+}

@@ -1,0 +1,124 @@
+//! A client's socket: its bytes counted, its progress marked, and ended so that our last words arrive.
+
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::accept::meter::Meter;
+use crate::accept::pulse::Pulse;
+use crate::accept::socket::{LEAST, Socket};
+
+/// What was written at once of more bytes may still be on its way when we close: a request that comes meanwhile, which nobody
+/// asked for, would make the kernel destroy it. Fewer the client's kernel takes before anybody reads them.
+const SOON_TAKEN: usize = 32 << 10;
+
+/// A client's socket. Dropped within an answer that only its end delimits, it resets the connection.
+pub(super) struct Wire<I: AsFd> {
+    socket: I,
+    pulse: Arc<Pulse>,
+    meter: Meter,
+    /// Bytes of the last write.
+    last: usize,
+    /// What was written is not known to be on its way.
+    is_unflushed: bool,
+    /// A clean end now would make what there is of an answer the whole.
+    would_mislead: bool,
+    /// Everything is written, and the client will know it for the end.
+    is_shut: bool,
+}
+
+impl<I: AsFd> Wire<I> {
+    pub(super) fn new(socket: I, pulse: Arc<Pulse>, meter: Meter) -> Self {
+        Self { socket, pulse, meter, last: 0, is_unflushed: false, would_mislead: false, is_shut: false }
+    }
+
+    /// Counts bytes that were read before there was a wire.
+    pub(super) fn has_read(&mut self, bytes: usize) {
+        self.meter.read(bytes);
+    }
+
+    /// Whether the end of the connection would be taken for the end of an answer that is not at its end.
+    pub(super) fn set_misleading(&mut self, would_mislead: bool) {
+        self.would_mislead = would_mislead;
+    }
+}
+
+impl<I: Socket> AsyncRead for Wire<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+        self.meter.read(buffer.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: Socket> Wire<I> {
+    /// Writes of these pieces what the client takes.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let outcome = match pieces {
+            [only] if only.len() < LEAST => Pin::new(&mut self.socket).poll_write(cx, only),
+            pieces => self.socket.poll_send(cx, pieces),
+        };
+        let written = match outcome {
+            Poll::Ready(written) => written?,
+            Poll::Pending => {
+                self.pulse.blocked();
+                return Poll::Pending;
+            }
+        };
+        (self.is_unflushed, self.last) = (true, written);
+        self.pulse.wrote(written);
+        self.meter.wrote(written);
+        Poll::Ready(Ok(written))
+    }
+
+    /// Sees to it that what was written is on its way: TLS may hold it back.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_unflushed {
+            ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            self.is_unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends our side of the connection, and the whole of it once the client has nothing more to say.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_shut {
+            // A request that nobody will read any more, mostly.
+            if self.meter.has_waste(cx, &mut self.socket) || self.last > SOON_TAKEN {
+                self.pulse.expect_surplus();
+            }
+            // The close that follows at once says all that there is to say, with nothing unread: one system call less for a
+            // connection that is there for one request. Over TLS the last word may have to wait for a slow client: that is
+            // not yet the time that it has to close.
+            if self.socket.in_the_clear().is_none() || self.pulse.has_surplus() {
+                ready!(self.poll_shutdown(cx))?;
+            }
+            self.is_shut = true;
+        }
+        if self.pulse.close() {
+            ready!(self.meter.poll_waste(cx, &mut self.socket));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends our side.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl<I: AsFd> Drop for Wire<I> {
+    fn drop(&mut self) {
+        if self.would_mislead {
+            // Best effort: a socket that refuses has no peer any more.
+            let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
