@@ -105,3 +105,75 @@ fn closes(headers: &HeaderMap) -> bool {
 fn number(value: &HeaderValue) -> Option<u64> {
     value.to_str().ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::BoxBody};
+
+    use super::*;
+
+    type Fields = &'static [(&'static str, &'static str)];
+    type Bodies = BoxBody<Bytes, std::convert::Infallible>;
+
+    fn manner() -> Manner {
+        Manner { is_current: true, is_head: false, takes_trailers: false, keeps: true }
+    }
+
+    fn unknown() -> Bodies {
+        BodyExt::boxed(StreamBody::new(futures_util::stream::pending()))
+    }
+
+    #[test]
+    fn a_client_is_told_where_the_body_ends_and_whether_there_is_more() {
+        let (old, head, last) = (
+            Manner { is_current: false, ..manner() },
+            Manner { is_head: true, ..manner() },
+            Manner { keeps: false, ..manner() },
+        );
+        let old_last = Manner { keeps: false, ..old };
+        let (none, full): (fn() -> _, fn() -> _) = (|| Empty::new().boxed(), || Full::new(Bytes::from("abc")).boxed());
+        let length = Framing::Length;
+        #[rustfmt::skip]
+        let cases: [(Manner, u16, Fields, fn() -> Bodies, Framing, &str, bool, &str); 18] = [
+            (manner(), 200, &[], full, length(3), "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n", true, "a length that is known"),
+            (manner(), 200, &[("content-length", "3")], unknown, length(3), "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n", true, "or stated"),
+            (manner(), 200, &[], unknown, Framing::Chunked, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n", true, "neither"),
+            (manner(), 404, &[], none, length(0), "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n", true, "nothing"),
+            (manner(), 299, &[], none, length(0), "HTTP/1.1 299 \r\ncontent-length: 0\r\n", true, "a status without a name"),
+            (manner(), 204, &[], none, Framing::None, "HTTP/1.1 204 No Content\r\n", true, "no body, and no word of one"),
+            (manner(), 304, &[], none, Framing::None, "HTTP/1.1 304 Not Modified\r\n", true, "the same"),
+            (manner(), 304, &[("content-length", "3")], none, Framing::None, "HTTP/1.1 304 Not Modified\r\ncontent-length: 3\r\n", true, "what 200 would have"),
+            (head, 200, &[("content-length", "3")], none, Framing::None, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n", true, "what GET would have"),
+            (head, 200, &[], none, Framing::None, "HTTP/1.1 200 OK\r\n", true, "which may be unknown"),
+            (head, 200, &[], unknown, Framing::None, "HTTP/1.1 200 OK\r\n", true, "which may be unknown"),
+            (last, 200, &[], full, length(3), "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n", false, "the last answer"),
+            (manner(), 400, &[("connection", "close")], full, length(3), "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 3\r\n", false, "one that says so itself"),
+            (old, 200, &[], full, length(3), "HTTP/1.0 200 OK\r\ncontent-length: 3\r\nconnection: keep-alive\r\n", true, "HTTP/1.0 that goes on"),
+            (old_last, 200, &[], full, length(3), "HTTP/1.0 200 OK\r\ncontent-length: 3\r\n", false, "HTTP/1.0"),
+            (old, 200, &[], unknown, Framing::UntilClose, "HTTP/1.0 200 OK\r\n", false, "which has no chunks"),
+            (manner(), 101, &[("connection", "upgrade"), ("upgrade", "x")], none, Framing::None, "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n", false, "another protocol"),
+            (manner(), 200, &[("set-cookie", "a"), ("set-cookie", "b")], full, length(3), "HTTP/1.1 200 OK\r\nset-cookie: a\r\nset-cookie: b\r\ncontent-length: 3\r\n", true, "lines stay lines"),
+        ];
+        for (mut manner, status, fields, body, framing, want, keeps, why) in cases {
+            let mut answer = Response::builder().status(status);
+            for (name, value) in fields {
+                answer = answer.header(*name, *value);
+            }
+            let mut out = b"before ".to_vec();
+            let found = manner.write_head(&answer.body(body()).expect("sound"), &mut out);
+            let text = String::from_utf8(out).expect("text");
+            let (head, date) = text.split_once("date: ").expect("a date");
+            assert_eq!((head, found, manner.keeps), (format!("before {want}").as_str(), framing, keeps), "{why}");
+            assert!(date.len() == 33 && date.ends_with(" GMT\r\n\r\n"), "{why}: {date}");
+        }
+    }
+
+    #[test]
+    fn an_answer_with_a_date_keeps_it() {
+        let answer = Response::builder().header("date", "x").body(Empty::<Bytes>::new()).expect("sound");
+        let mut out = Vec::new();
+        manner().write_head(&answer, &mut out);
+        assert_eq!(out, b"HTTP/1.1 200 OK\r\ndate: x\r\ncontent-length: 0\r\n\r\n");
+    }
+}

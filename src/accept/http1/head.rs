@@ -249,3 +249,175 @@ fn has_tab(field: &Header<'_>, head: &[u8]) -> bool {
     let line = &head[name_end..];
     memchr::memchr(b'\t', &line[..memchr::memchr(b'\r', line).unwrap_or(line.len())]).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 65_536;
+
+    /// What is made of these bytes: nothing yet, a head and what is behind it, or a refusal's status.
+    fn head(bytes: &[u8]) -> Result<Option<(Head, &[u8])>, u16> {
+        let mut room = room();
+        let understood = read(bytes, &mut room, LIMIT).and_then(|lines| {
+            lines.map(|lines| Ok((Head::of(&lines, Instant::now())?, &bytes[lines.bytes.len()..]))).transpose()
+        });
+        understood.map_err(|fault| fault.status.as_u16())
+    }
+
+    #[test]
+    fn what_has_one_reading_is_understood_once_it_is_whole() {
+        let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\nCookie: {}", "x".repeat(500), "c".repeat(900));
+        let cases: [(&str, Content, bool, bool, &str); 15] = [
+            ("GET / HTTP/1.1\r\nHost: a", Content::None, true, false, "nothing but a host"),
+            ("GET / HTTP/1.1\r\nConnection: x, Close", Content::None, false, false, "the last one"),
+            (
+                "GET / HTTP/1.1\r\nConnection: close\r\nConnection: keep-alive",
+                Content::None,
+                false,
+                false,
+                "so is this",
+            ),
+            ("GET / HTTP/1.0", Content::None, false, false, "HTTP/1.0"),
+            ("GET / HTTP/1.0\r\nConnection: Keep-Alive", Content::None, true, false, "HTTP/1.0 that goes on"),
+            ("\r\nGET / HTTP/1.1\r\nHost: a", Content::None, true, false, "an empty line before"),
+            ("\r\n\r\nGET / HTTP/1.1\r\nHost: a", Content::None, true, false, "or two"),
+            ("POST / HTTP/1.1\r\nContent-Length: 3", Content::Length(3), true, false, "a length"),
+            ("POST / HTTP/1.1\r\ncontent-length:  0  ", Content::None, true, false, "a body of nothing"),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: Chunked", Content::CHUNKED, true, false, "chunks"),
+            (
+                "POST / HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 3",
+                Content::Length(3),
+                true,
+                true,
+                "an expectation",
+            ),
+            (
+                "POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3",
+                Content::Length(3),
+                false,
+                false,
+                "which HTTP/1.0 has not",
+            ),
+            (
+                "GET / HTTP/1.1\r\nX-Content-Length: x\r\nX: \t y\t ",
+                Content::None,
+                true,
+                false,
+                "names that only look like it",
+            ),
+            ("GET /HTTP/3.0 HTTP/1.1\r\nEmpty:", Content::None, true, false, "a version in the target"),
+            (&long, Content::None, true, false, "long lines"),
+        ];
+        for (text, content, keeps, expects_continue, why) in cases {
+            let whole = format!("{text}\r\n\r\nbehind");
+            let end = whole.len() - "behind".len();
+            for length in 0..end {
+                assert!(matches!(head(&whole.as_bytes()[..length]), Ok(None)), "{why}: {length} bytes of it");
+            }
+            let (found, behind) = head(whole.as_bytes()).expect(why).expect(why);
+            assert_eq!(
+                (found.content, found.keeps, found.expects_continue),
+                (content, keeps, expects_continue),
+                "{why}"
+            );
+            assert_eq!(behind, b"behind", "{why}");
+        }
+    }
+
+    #[test]
+    fn what_is_understood_is_what_was_written() {
+        let text = "BREW /a?b=%20 HTTP/1.1\r\nHost:a\r\nX:  one \r\nx: é\r\nEmpty:\r\nTE: trailers\r\n\r\n";
+        let (found, _) = head(text.as_bytes()).expect("sound").expect("whole");
+        let Parts { method, uri, version, headers, .. } = found.parts;
+        assert_eq!((method.as_str(), uri.to_string().as_str(), version), ("BREW", "/a?b=%20", Version::HTTP_11));
+        let fields: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        let want: [(&str, &[u8]); 5] =
+            [("host", b"a"), ("x", b"one"), ("x", b"\xc3\xa9"), ("empty", b""), ("te", b"trailers")];
+        assert_eq!(fields, want);
+        assert!(found.takes_trailers);
+    }
+
+    #[test]
+    fn what_has_two_readings_or_none_is_refused() {
+        let (get, post) = ("GET / HTTP/1.1\r\n", "POST / HTTP/1.1\r\n");
+        let long = format!("Content-Length: {}3", "0".repeat(20));
+        let cases: [(&str, &str, &str); 40] = [
+            (get, "Host: a\nX: y", "a line that ends with LF alone"),
+            ("GET / HTTP/1.1\n", "Host: a", "a request line that does"),
+            ("\n", "GET / HTTP/1.1\r\nHost: a", "an empty line before the request that does"),
+            ("\r\n\r\n\r\n", "GET / HTTP/1.1", "many empty lines"),
+            ("GET /x#y HTTP/1.1\r\n", "Host: a", "a fragment"),
+            ("GET  / HTTP/1.1\r\n", "Host: a", "two spaces"),
+            ("GET /x y HTTP/1.1\r\n", "Host: a", "a space in the target"),
+            ("G@T / HTTP/1.1\r\n", "Host: a", "a method that is none"),
+            ("nonsense\r\n", "Host: a", "no request line"),
+            ("GET /\r\n", "Host: a", "HTTP/0.9"),
+            ("GET / HTTP/11.1\r\n", "Host: a", "no version"),
+            (get, "Host : a", "a space before the colon"),
+            (get, "Host: a\r\n b", "a folded line"),
+            (get, "Host", "no colon"),
+            (get, "Host: a\0b", "NUL"),
+            (get, "Host: a\rb", "a bare CR"),
+            (post, "Content-Length: 3\r\nContent-Length: 3", "two lengths, though equal"),
+            (post, "Content-Length: 3\r\ncontent-length: 4", "two lengths"),
+            (post, "Content-Length: 3\r\nTransfer-Encoding: chunked", "a length and chunks"),
+            (post, "Transfer-Encoding: chunked\r\nContent-Length: 3", "chunks and a length"),
+            (post, "Content-Length: +3", "a sign"),
+            (post, "Content-Length: -3", "another"),
+            (post, "Content-Length: 0x3", "hexadecimal"),
+            (post, "Content-Length: 3, 3", "a list"),
+            (post, "Content-Length: 3 3", "two numbers"),
+            (post, "Content-Length: 3_0", "an underscore"),
+            (post, "Content-Length: 3.0", "a fraction"),
+            (post, "Content-Length: \t3", "a tab"),
+            (post, "Content-Length: 3\t", "a tab behind it"),
+            (post, "Content-Length:", "no number"),
+            (post, "Content-Length: 18446744073709551616", "an overflow"),
+            (post, &long, "more zeros than anybody needs"),
+            (post, "Transfer-Encoding: xchunked", "another coding"),
+            (post, "Transfer-Encoding: gzip, chunked", "two"),
+            (post, "Transfer-Encoding: chunked;q=1", "with a parameter"),
+            (post, "Transfer-Encoding: \tchunked", "a tab"),
+            (post, "Transfer-Encoding: \x0bchunked", "a vertical tab"),
+            (post, "Transfer-Encoding:", "nothing"),
+            (post, "Transfer-Encoding: chunked\r\nTRANSFER-ENCODING: identity", "and another"),
+            ("POST / HTTP/1.0\r\n", "Transfer-Encoding: chunked", "a coding that HTTP/1.0 has not"),
+        ];
+        for (line, fields, why) in cases {
+            let whole = format!("{line}{fields}\r\n\r\n");
+            assert_eq!(head(whole.as_bytes()).err(), Some(400), "{why}");
+            for length in 0..whole.len() {
+                let found = head(&whole.as_bytes()[..length]);
+                assert!(matches!(found, Ok(None) | Err(400)), "{why}: {length} bytes of it are a head");
+            }
+        }
+        assert_eq!(head(format!("{get}Host: a\r\n\n").as_bytes()).err(), Some(400), "LF alone at the end");
+    }
+
+    #[test]
+    fn versions_that_are_not_ours_have_their_own_status() {
+        for (version, want) in
+            [("HTTP/1.2", 505), ("HTTP/2.0", 505), ("HTTP/0.9", 505), ("HTTP/2", 400), ("http/1.1", 400)]
+        {
+            let whole = format!("GET / {version}\r\n\r\n");
+            assert_eq!(head(whole.as_bytes()).err(), Some(want), "{version}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_for_what_is_large() {
+        let lines = |count: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(count));
+        let cases = [
+            (lines(100), None, "as many fields as there may be"),
+            (lines(101), Some(431), "one more"),
+            (format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(LIMIT)), Some(431), "a field that does not end"),
+            (format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(LIMIT)), Some(431), "or does too late"),
+            (format!("GET /{}", "x".repeat(LIMIT)), Some(414), "a target that does not end"),
+            (format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(LIMIT)), Some(414), "or does too late"),
+        ];
+        for (text, want, why) in cases {
+            assert_eq!(head(text.as_bytes()).err(), want, "{why}");
+        }
+    }
+}
