@@ -1,7 +1,7 @@
 //! How is the head of an answer written, and how does the client know where its body ends? RFC 9112 §6.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body;
 
 use super::head::Head;
@@ -39,30 +39,36 @@ impl Manner {
     /// Writes the head of an answer; how its body is framed. Afterwards it is settled whether another request may follow.
     pub(super) fn write_head<B: Body>(&mut self, answer: &Response<B>, out: &mut Vec<u8>) -> Framing {
         let (status, headers) = (answer.status(), answer.headers());
-        out.reserve(OURS + headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum::<usize>());
+        let (stated, connection) = (headers.get(CONTENT_LENGTH), headers.get(CONNECTION));
+        let framing = self.framing(answer, stated);
+        let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        out.reserve(OURS + fields + framing.room());
         self.write_status(status, out);
-        let framing = self.framing(answer);
         // A switch of protocols ends what HTTP is spoken, in its own words.
-        self.keeps &= status != StatusCode::SWITCHING_PROTOCOLS && framing != Framing::UntilClose && !closes(headers);
+        self.keeps &= status != StatusCode::SWITCHING_PROTOCOLS
+            && framing != Framing::UntilClose
+            && !connection.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+        let mut has_date = false;
         for (name, value) in headers {
+            has_date |= *name == DATE;
             write_field(out, name.as_str(), value.as_bytes());
         }
         match framing {
             Framing::Chunked => write_field(out, "transfer-encoding", b"chunked"),
-            _ if headers.contains_key(CONTENT_LENGTH) => {}
+            _ if stated.is_some() => {}
             Framing::Length(length) => {
                 write_field(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
             }
             Framing::None | Framing::UntilClose => {}
         }
-        if !headers.contains_key(CONNECTION) {
+        if connection.is_none() {
             match (self.is_current, self.keeps) {
                 (true, false) => write_field(out, "connection", b"close"),
                 (false, true) => write_field(out, "connection", b"keep-alive"),
                 (true, true) | (false, false) => {}
             }
         }
-        if !headers.contains_key(DATE) {
+        if !has_date {
             write_field(out, "date", &format_http_date(Clock::System.now()));
         }
         out.extend_from_slice(b"\r\n");
@@ -82,11 +88,10 @@ impl Manner {
     }
 
     /// How the body is framed, or would be were it not for HEAD.
-    fn framing<B: Body>(self, answer: &Response<B>) -> Framing {
+    fn framing<B: Body>(self, answer: &Response<B>, stated: Option<&HeaderValue>) -> Framing {
         let has_none = matches!(answer.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
             || answer.status().is_informational();
-        let stated = answer.headers().get(CONTENT_LENGTH).and_then(number);
-        match stated.or_else(|| answer.body().size_hint().exact()) {
+        match stated.and_then(number).or_else(|| answer.body().size_hint().exact()) {
             _ if has_none => Framing::None,
             // Of a body that is not sent, nothing is known but what is stated.
             None | Some(0) if self.is_head => Framing::None,
@@ -95,11 +100,6 @@ impl Manner {
             None => Framing::UntilClose,
         }
     }
-}
-
-/// Whether an answer says that it is the last one. Ours name nothing beside it.
-fn closes(headers: &HeaderMap) -> bool {
-    headers.get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
 }
 
 fn number(value: &HeaderValue) -> Option<u64> {
@@ -115,6 +115,9 @@ mod tests {
 
     type Fields = &'static [(&'static str, &'static str)];
     type Bodies = BoxBody<Bytes, std::convert::Infallible>;
+    /// How it is to be answered, status, fields, body; how the body is framed, the head but for its date, whether another
+    /// request may follow, why.
+    type Case = (Manner, u16, Fields, fn() -> Bodies, Framing, &'static str, bool, &'static str);
 
     fn manner() -> Manner {
         Manner { is_current: true, is_head: false, takes_trailers: false, keeps: true }
@@ -135,7 +138,7 @@ mod tests {
         let (none, full): (fn() -> _, fn() -> _) = (|| Empty::new().boxed(), || Full::new(Bytes::from("abc")).boxed());
         let length = Framing::Length;
         #[rustfmt::skip]
-        let cases: [(Manner, u16, Fields, fn() -> Bodies, Framing, &str, bool, &str); 18] = [
+        let cases: [Case; 18] = [
             (manner(), 200, &[], full, length(3), "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n", true, "a length that is known"),
             (manner(), 200, &[("content-length", "3")], unknown, length(3), "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n", true, "or stated"),
             (manner(), 200, &[], unknown, Framing::Chunked, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n", true, "neither"),

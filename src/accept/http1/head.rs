@@ -6,13 +6,12 @@
 use std::mem::MaybeUninit;
 use std::time::Instant;
 
-use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::{Method, Request, StatusCode, Uri, Version};
 use httparse::{Error, Header, ParserConfig, Status};
 
 use crate::body::http1::content::Content;
-use crate::body::http1::has_whole_lines;
+use crate::body::http1::{Copied, has_whole_lines};
 use crate::policy::target;
 
 /// Fields of a head; more are as bad as a head that is too large.
@@ -137,26 +136,17 @@ impl Head {
     /// It says what nobody may say, or what has two meanings.
     pub(super) fn of(lines: &Lines<'_>, received: Instant) -> Result<Self, Fault> {
         let Meaning { content, keeps, expects_continue, takes_trailers } = Meaning::of(lines)?;
-        let bytes = Bytes::copy_from_slice(lines.bytes);
+        let copied = Copied::of(lines.bytes);
         let mut parts = Request::new(()).into_parts().0;
         parts.method = Method::from_bytes(lines.method.as_bytes()).map_err(|_| MALFORMED)?;
-        parts.uri = uri(lines.target, &bytes, lines.bytes)?;
+        parts.uri = uri(lines.target, &copied)?;
         parts.version = if lines.is_current { Version::HTTP_11 } else { Version::HTTP_10 };
-        parts.headers = HeaderMap::with_capacity(lines.fields.len());
-        for field in lines.fields {
-            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| MALFORMED)?;
-            let value = if field.value.is_empty() {
-                HeaderValue::from_static("")
-            } else {
-                HeaderValue::from_maybe_shared(part_of(&bytes, lines.bytes, field.value)).map_err(|_| MALFORMED)?
-            };
-            parts.headers.append(name, value);
-        }
+        parts.headers = copied.fields(lines.fields).ok_or(MALFORMED)?;
         Ok(Self { parts, content, keeps, expects_continue, takes_trailers, received })
     }
 }
 
-fn uri(target: &str, bytes: &Bytes, head: &[u8]) -> Result<Uri, Fault> {
+fn uri(target: &str, copied: &Copied<'_>) -> Result<Uri, Fault> {
     if target.len() > MAX_URI {
         return Err(TOO_LONG);
     }
@@ -164,13 +154,7 @@ fn uri(target: &str, bytes: &Bytes, head: &[u8]) -> Result<Uri, Fault> {
         // A library would cut it off and go on with what is left.
         return Err(bad("a fragment in the target"));
     }
-    Uri::from_maybe_shared(part_of(bytes, head, target.as_bytes())).map_err(|_| MALFORMED)
-}
-
-/// The part of `bytes` that `part` is of `head`, of which they are a copy.
-fn part_of(bytes: &Bytes, head: &[u8], part: &[u8]) -> Bytes {
-    let at = part.as_ptr() as usize - head.as_ptr() as usize;
-    bytes.slice(at..at + part.len())
+    Uri::from_maybe_shared(copied.part(target.as_bytes())).map_err(|_| MALFORMED)
 }
 
 /// What fields say of the message and its connection.

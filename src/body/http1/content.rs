@@ -3,10 +3,10 @@
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use httparse::Status;
 
-use super::{chunk, has_whole_lines};
+use super::{Copied, chunk, has_whole_lines};
 
 /// Bytes of a line with a chunk's size, extensions included: who needs more is not after their meaning.
 const MAX_SIZE_LINE: usize = 128;
@@ -193,14 +193,7 @@ fn take_trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, ContentError
         Ok(Status::Partial) if input.len() < MAX_TRAILERS => return Ok(None),
         Ok(_) | Err(_) => return Err(malformed),
     };
-    let mut trailers = HeaderMap::with_capacity(fields.len());
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        match (name, HeaderValue::from_bytes(field.value)) {
-            (Ok(name), Ok(value)) => trailers.append(name, value),
-            _ => return Err(malformed),
-        };
-    }
+    let trailers = Copied::of(&input[..length]).fields(fields).ok_or(malformed)?;
     input.advance(length);
     Ok(Some(trailers))
 }

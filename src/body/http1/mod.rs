@@ -7,7 +7,8 @@ mod chunk;
 pub mod content;
 pub mod outgoing;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// A buffer with room for fewer bytes gets a new one before it is read into.
 const LEAST_ROOM: usize = 4 << 10;
@@ -19,6 +20,41 @@ const LEAST_ROOM: usize = 4 << 10;
 pub fn make_room(input: &mut BytesMut, wanted: usize) {
     if input.capacity() - input.len() < LEAST_ROOM.min(wanted) {
         input.reserve(wanted);
+    }
+}
+
+/// A head's own copy of its bytes, and of what was found in them: the buffer that it came in is used for other things.
+pub struct Copied<'b> {
+    head: &'b [u8],
+    copy: Bytes,
+}
+
+impl<'b> Copied<'b> {
+    /// Copies a head.
+    pub fn of(head: &'b [u8]) -> Self {
+        Self { head, copy: Bytes::copy_from_slice(head) }
+    }
+
+    /// The copy of a part of the head.
+    ///
+    /// # Panics
+    /// It is none.
+    pub fn part(&self, part: &[u8]) -> Bytes {
+        if part.is_empty() {
+            return Bytes::new();
+        }
+        let at = part.as_ptr() as usize - self.head.as_ptr() as usize;
+        self.copy.slice(at..at + part.len())
+    }
+
+    /// The fields of the head as a map. `None`: one of them is none.
+    pub fn fields(&self, fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+        let mut map = HeaderMap::with_capacity(fields.len());
+        for field in fields {
+            let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+            map.append(name, HeaderValue::from_maybe_shared(self.part(field.value)).ok()?);
+        }
+        Some(map)
     }
 }
 

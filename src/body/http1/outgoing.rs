@@ -24,6 +24,16 @@ pub enum Framing {
     UntilClose,
 }
 
+impl Framing {
+    /// Bytes of a body that will lie behind its head.
+    pub fn room(self) -> usize {
+        match self {
+            Self::Length(length) => usize::try_from(length).ok().filter(|length| *length <= SMALL_PIECE).unwrap_or(0),
+            Self::None | Self::Chunked | Self::UntilClose => 0,
+        }
+    }
+}
+
 /// A body is not as long as was said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body is not as long as was said")]

@@ -1,13 +1,12 @@
 //! What does the head of an answer say? RFC 9112 §4 and §5.
 
 use std::mem::MaybeUninit;
-use std::ops::Range;
 
-use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use bytes::{Buf, BytesMut};
+use http::{HeaderMap, StatusCode};
 use httparse::{ParserConfig, Response, Status};
-use smallvec::SmallVec;
 
+use crate::body::http1::Copied;
 use crate::origin::error::Malformed;
 
 /// Bytes of a head; larger ones are malformed. As much as clients may send us by default.
@@ -53,20 +52,8 @@ pub(super) fn take(input: &mut BytesMut) -> Result<Option<Head>, Malformed> {
     let code = response.code.unwrap_or_default();
     let status = StatusCode::from_u16(code).map_err(|_| Malformed::Status(code))?;
     let is_current = response.version == Some(1);
-    let start = input.as_ptr() as usize;
-    let mut found: SmallVec<[(HeaderName, Range<usize>); 16]> = SmallVec::new();
-    for field in &*response.headers {
-        let name =
-            HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed::Parse(httparse::Error::HeaderName))?;
-        let at = field.value.as_ptr() as usize - start;
-        found.push((name, at..at + field.value.len()));
-    }
-    let bytes = input.split_to(length).freeze();
-    let mut headers = HeaderMap::with_capacity(found.len());
-    for (name, range) in found {
-        let value = HeaderValue::from_maybe_shared(bytes.slice(range))
-            .map_err(|_| Malformed::Parse(httparse::Error::HeaderValue))?;
-        headers.append(name, value);
-    }
+    let headers = Copied::of(&input[..length]).fields(response.headers);
+    let headers = headers.ok_or(Malformed::Parse(httparse::Error::HeaderValue))?;
+    input.advance(length);
     Ok(Some(Head { status, is_current, headers }))
 }
