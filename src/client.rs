@@ -53,7 +53,7 @@ pub struct Client {
     pub request_id: RequestId,
     /// When the request's head was complete.
     pub received: Instant,
-    /// Where interim responses (1xx) go; `None` where the protocol or the library cannot send them.
+    /// Where interim responses (1xx) go; `None` where the protocol has none, and over HTTP/2.
     pub interim: Option<Interim>,
 }
 

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! A plain hit (a GET of a whole body, of one range of it, or of what has changed) is answered while its bytes are still in the
-//! read buffer, by the same pieces: `accept` has [`serve`] look before the HTTP library does. Everything else goes the long way:
+//! read buffer, by the same pieces: `accept` has [`serve`] look before anything is made of it. Everything else goes the long way:
 //!
 //! 1. [`accept`]: from a socket to one clean request, and to its [`client`].
 //! 2. [`serve`]: the conductor.

@@ -40,7 +40,7 @@ impl Drain {
         let mut word = pin!(self.begun.cancelled());
         let (mut is_registered, mut is_told) = (false, false);
         std::future::poll_fn(|cx| {
-            // First of all what has come is taken in: the library drops what it has not read when it is told to end.
+            // First of all what has come is taken in: HTTP/2's library drops what it has not read when it is told to end.
             let output = connection.as_mut().poll(cx);
             if output.is_ready() || is_told || (is_registered && !self.has_begun.load(Ordering::Acquire)) {
                 return output;

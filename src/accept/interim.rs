@@ -98,7 +98,7 @@ impl Desk {
         self.request += 1;
         let (request, sender) = (self.request, Arc::clone(pulse));
         let interim = Interim::new(move |status, headers| {
-            // 101 ends HTTP/1.1, and 100 is the library's to send.
+            // 101 ends HTTP/1.1, and 100 is sent when the body is wanted.
             if status.is_informational() && status.as_u16() > 101 {
                 sender.outbox.send(request, status, headers);
             }

@@ -212,7 +212,7 @@ async fn refusals_are_small_errors_of_ours_and_close_where_framing_is_in_doubt()
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n", 413, "a body over max_body"),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: x\r\n\r\n", 417, "an unknown expectation"),
         ("GET / HTTP/1.1\r\nHost: a\r\nConnection: cookie\r\n\r\n", 400, "a protected field in Connection"),
-        // These are refused before they are a request: by the library itself, or kept from it.
+        // These are refused before they are a request.
         ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400, "a space before the colon"),
         ("GET / HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", 400, "a folded line"),
         ("GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n", 400, "NUL"),
@@ -640,7 +640,7 @@ async fn an_upgraded_connection_becomes_a_tunnel() {
             let mut tunnel = upgrade.await.expect("upgraded");
             let mut bytes = [0; 4];
             tunnel.read_exact(&mut bytes).await.expect("four bytes");
-            // Looks like a refusal of the library's; in a tunnel it is not.
+            // Looks like a refusal; in a tunnel it is none.
             tunnel.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.expect("written");
             tunnel.write_all(&bytes).await.expect("written");
             tunnel.shutdown().await.expect("closed");

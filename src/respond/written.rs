@@ -36,19 +36,19 @@ pub struct Hit<'a> {
 }
 
 impl Hit<'_> {
-    /// Whether what rules do to answers can be written here. Where they take off the date, the library puts in another; and
+    /// Whether what rules do to answers can be written here. Where they take off the date, another one is put in; and
     /// what a part is of, they do not change.
     pub fn can_follow(treatment: &Treatment) -> bool {
         ![DATE, CONTENT_RANGE].iter().any(|name| treatment.response_headers.concern(name.as_str().as_bytes()))
     }
 
-    /// Writes all of it down as HTTP/1.1 has it, with the same fields as [`super::stored::respond`] and the library would; the
+    /// Writes all of it down as HTTP/1.1 has it, with the same fields as [`super::stored::respond`] and `accept` would; the
     /// body where it is not behind the head. `None`: it is not that simple, or the body has more bytes than there is room for.
     pub fn whole(&self, answer: &mut Vec<u8>) -> Option<Bytes> {
         let entry = self.entry;
         let body = entry.body.as_single().filter(|body| body.len() <= self.request.room && entry.part.is_none())?;
         let status = entry.head.status;
-        // No body may follow these, whatever is stored; and what has no name the library completes.
+        // No body may follow these, whatever is stored; and what is not complete is not written here.
         let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let reason = status.canonical_reason().filter(|_| has_body && entry.is_ready())?;
         self.begin(answer, ["HTTP/1.1 ", status.as_str(), " ", reason, "\r\n"], body);
@@ -79,7 +79,7 @@ impl Hit<'_> {
         Some(behind(answer, body))
     }
 
-    /// The same of "not modified", which has no body. `None`: the library has to complete it.
+    /// The same of "not modified", which has no body. `None`: it has to be completed.
     pub fn not_modified(&self, answer: &mut Vec<u8>) -> Option<()> {
         self.entry.is_ready().then_some(())?;
         self.begin(answer, ["HTTP/1.1 304 Not Modified\r\n"], &[]);
