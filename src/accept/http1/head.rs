@@ -236,6 +236,10 @@ fn has_tab(field: &Header<'_>, head: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
     use super::*;
 
     const LIMIT: usize = 65_536;
@@ -402,6 +406,31 @@ mod tests {
         ];
         for (text, want, why) in cases {
             assert_eq!(head(text.as_bytes()).err(), want, "{why}");
+        }
+    }
+
+    proptest! {
+        /// What is a head when it comes at once is that head when it comes in pieces, and what is refused then is not taken
+        /// for one before: however much has come, there is one reading.
+        #[test]
+        fn a_head_reads_the_same_however_it_comes(
+            pieces in vec(select(vec![
+                "GET", " ", "/", "x", "*", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "\r\n", "\r\n", "\r\n", "\n", "\r", "\t", ":", ": ",
+                "Host: a", "Content-Length: ", "3", "Transfer-Encoding: chunked", "Connection: close", "\0", "é", "#",
+                "GET / HTTP/1.1\r\n", "X: y\r\n", "\r\n\r\n",
+            ]), 0..24)
+        ) {
+            let text = pieces.concat();
+            let whole = head(text.as_bytes()).map(|found| found.map(|(head, behind)| (head.parts.headers, behind.len())));
+            for length in 0..text.len() {
+                match (head(&text.as_bytes()[..length]), &whole) {
+                    (Ok(None), _) | (Err(_), Err(_)) => {}
+                    (Ok(Some((early, behind))), Ok(Some((headers, left)))) => {
+                        prop_assert_eq!((&early.parts.headers, behind.len() + text.len() - length), (headers, *left));
+                    }
+                    (early, _) => prop_assert!(false, "{} bytes of {:?}: {:?}", length, text, early.map(|found| found.is_some())),
+                }
+            }
         }
     }
 }

@@ -189,7 +189,7 @@ fn take_trailers(input: &mut BytesMut) -> Result<Option<HeaderMap>, ContentError
     let malformed = ContentError::Chunks("the fields behind the last chunk are malformed, or too many");
     let mut fields = [httparse::EMPTY_HEADER; MAX_TRAILER_FIELDS];
     let (length, fields) = match httparse::parse_headers(&input[..], &mut fields) {
-        Ok(Status::Complete(found)) if has_whole_lines(&input[..found.0]) => found,
+        Ok(Status::Complete(found)) if found.0 <= MAX_TRAILERS && has_whole_lines(&input[..found.0]) => found,
         Ok(Status::Partial) if input.len() < MAX_TRAILERS => return Ok(None),
         Ok(_) | Err(_) => return Err(malformed),
     };
