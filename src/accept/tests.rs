@@ -1,6 +1,7 @@
 //! What clients see of accept, over real sockets: raw bytes in, raw bytes out.
 
 mod at_once;
+mod bodies;
 mod http2;
 
 use std::net::SocketAddr;
