@@ -24,7 +24,7 @@
 //!
 //! Beside the way: [`fleet`] (several nodes together: the log of purges, who lives, which of them fetches), [`link`] (a
 //! connection to Redis, whatever stands behind it), [`purge`] (what operators have removed), [`policy`] (the rules of
-//! HTTP and of `proxy.toml`), [`body`] (what streams), [`tls`] (both ways), [`acme`] (certificates of our own), [`config`],
+//! HTTP and of `proxy.toml`), [`body`] (what streams, and how HTTP/1 frames it), [`tls`] (both ways), [`acme`] (certificates of our own), [`config`],
 //! [`telemetry`], [`admin`], [`wire`] (what is said over its listener), [`clock`], [`cli`], and [`node`], which joins the parts and winds them up.
 //!
 //! # Who may name whom
