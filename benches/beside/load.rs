@@ -1,7 +1,7 @@
 //! How many requests does a server answer, and how fast, while wrk or h2load asks all the time?
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::servers::{Place, Server};
@@ -35,20 +35,27 @@ pub(crate) struct Sample {
 struct Asked {
     requests: u64,
     rate: f64,
-    p50: f64,
-    p99: f64,
+    quantiles: Quantiles,
 }
+
+/// The median and the 99th percentile of latencies, in milliseconds.
+type Quantiles = (f64, f64);
 
 impl Load {
     /// Loads the server for so long.
     pub(crate) fn run(&self, server: &Server, place: &Place, duration: Duration) -> Result<Sample, Failure> {
+        // What h2load knows of latencies it writes to a file while it asks: so it is asked for them first.
+        let quantiles = self.streams.map(|streams| self.latencies(server, place, streams)).transpose()?;
         let before = server.seconds();
-        let asked = match self.streams {
+        let asked = match self.streams.zip(quantiles) {
             None => self.wrk(server, place, duration)?,
-            Some(streams) => self.h2load(server, place, duration, streams)?,
+            Some((streams, quantiles)) => {
+                let (requests, rate) = self.h2load(server, place, duration, streams, None)?;
+                Asked { requests, rate, quantiles }
+            }
         };
         let used = server.seconds() - before;
-        let Asked { requests, rate, p50, p99 } = asked;
+        let Asked { requests, rate, quantiles: (p50, p99) } = asked;
         if requests == 0 {
             return Err(format!("{}: no answers to {}", server.kind.name(), self.target).into());
         }
@@ -82,17 +89,15 @@ impl Load {
         if lost * 1000 > requests && text.contains("rrors:") || text.contains("Non-2xx") {
             return Err(format!("{} does not answer as it should:\n{text}", server.kind.name()).into());
         }
-        let (p50, p99) = (milliseconds(figure("50%")?)?, milliseconds(figure("99%")?)?);
-        Ok(Asked { requests, rate: figure("Requests/sec:")?.parse()?, p50, p99 })
+        let quantiles = (milliseconds(figure("50%")?)?, milliseconds(figure("99%")?)?);
+        Ok(Asked { requests, rate: figure("Requests/sec:")?.parse()?, quantiles })
     }
 
-    fn h2load(&self, server: &Server, place: &Place, duration: Duration, streams: usize) -> Result<Asked, Failure> {
+    /// How long requests over HTTP/2 take, each of which h2load writes down: that takes half of its time, and the server has
+    /// half as much to do. So nothing else is read off this.
+    fn latencies(&self, server: &Server, place: &Place, streams: usize) -> Result<Quantiles, Failure> {
         let log = place.folder.path().join("h2load.log");
-        let mut arguments = vec!["-t1".to_owned(), format!("-c{}", self.connections), format!("-m{streams}")];
-        arguments.extend([format!("-D{}", duration.as_secs()), format!("--log-file={}", log.display())]);
-        arguments.extend(self.fields.iter().flat_map(|field| ["-H".to_owned(), field.clone()]));
-        arguments.push(server.url(self.secure) + &self.target);
-        let text = process::output(place.cores.load, "h2load", &arguments)?;
+        self.h2load(server, place, Duration::from_secs(1), streams, Some(&log))?;
         // Start in microseconds, status, duration in microseconds.
         let lines = fs::read_to_string(&log)?;
         fs::remove_file(&log)?;
@@ -101,16 +106,40 @@ impl Load {
             let mut fields = line.split('\t').skip(1);
             match (fields.next(), fields.next()) {
                 (Some("200"), Some(duration)) => durations.push(duration.trim().parse::<f64>()? / 1000.0),
-                _ => return Err(format!("{} does not answer as it should: {line}\n{text}", server.kind.name()).into()),
+                _ => return Err(format!("{} does not answer as it should: {line}", server.kind.name()).into()),
             }
         }
+        Ok((percentile(&mut durations, 0.50), percentile(&mut durations, 0.99)))
+    }
+
+    /// Requests over HTTP/2 that were answered with 200, and how many in a second; with `log` each is written down there.
+    fn h2load(
+        &self,
+        server: &Server,
+        place: &Place,
+        duration: Duration,
+        streams: usize,
+        log: Option<&Path>,
+    ) -> Result<(u64, f64), Failure> {
+        let mut arguments = vec!["-t1".to_owned(), format!("-c{}", self.connections), format!("-m{streams}")];
+        arguments.push(format!("-D{}", duration.as_secs()));
+        arguments.extend(log.map(|log| format!("--log-file={}", log.display())));
+        arguments.extend(self.fields.iter().flat_map(|field| ["-H".to_owned(), field.clone()]));
+        arguments.push(server.url(self.secure) + &self.target);
+        let text = process::output(place.cores.load, "h2load", &arguments)?;
         let protocol = if self.secure { "Application protocol: h2" } else { "req/s" };
         if !text.contains(protocol) {
             return Err(format!("{} does not speak HTTP/2:\n{text}", server.kind.name()).into());
         }
-        let requests = durations.len() as u64;
-        let (p50, p99) = (percentile(&mut durations, 0.50), percentile(&mut durations, 0.99));
-        Ok(Asked { requests, rate: requests as f64 / duration.as_secs_f64(), p50, p99 })
+        // "requests: 7 total, 9 started, 7 done, 7 succeeded, 0 failed, 0 errored, 0 timeout"
+        let figures = text.lines().find_map(|line| line.strip_prefix("requests: ")).unwrap_or_default();
+        let figure = |name: &str| -> Option<u64> {
+            figures.split(", ").find_map(|figure| figure.strip_suffix(name)?.trim().parse().ok())
+        };
+        match (figure("succeeded"), figure("failed"), figure("errored")) {
+            (Some(requests), Some(0), Some(0)) => Ok((requests, requests as f64 / duration.as_secs_f64())),
+            _ => Err(format!("{} does not answer as it should:\n{text}", server.kind.name()).into()),
+        }
     }
 }
 
