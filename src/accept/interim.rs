@@ -35,6 +35,8 @@ impl Outbox {
 
     /// Nobody may send any more. What is queued still goes out, before the final response.
     pub(crate) fn close(&self) {
+        // Under the lock: who sends at this moment has queued it, or has not.
+        let _mail = self.lock();
         self.open_for.store(0, Ordering::Release);
     }
 

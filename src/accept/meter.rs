@@ -1,12 +1,14 @@
 //! How many bytes pass over a client's connection, and how many connections are there?
 
+use std::future::{Future, poll_fn};
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::coop::unconstrained;
 
 use crate::telemetry::Telemetry;
 
@@ -53,7 +55,9 @@ impl Meter {
 
     /// Whether something has come that nobody has read; some of it is read now, to be thrown away.
     pub(crate) fn has_waste(&mut self, cx: &mut Context<'_>, socket: &mut (impl AsyncRead + Unpin)) -> bool {
-        matches!(self.poll_waste_some(cx, socket), Poll::Ready(1..))
+        // Outside the task's budget: to a task that has spent it, every socket looks empty.
+        let some = pin!(unconstrained(poll_fn(|cx| self.poll_waste_some(cx, socket))));
+        matches!(some.poll(cx), Poll::Ready(1..))
     }
 
     /// How many bytes were read; none at the end, and where there is an error.

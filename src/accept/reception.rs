@@ -247,6 +247,16 @@ pub(crate) struct Watched {
     in_flight: InFlight,
 }
 
+impl Watched {
+    /// All of it is out. What is under way still has deadlines of its own.
+    pub(crate) fn finish(self) -> InFlight {
+        let Self { body, mut in_flight } = self;
+        drop(body);
+        in_flight.set_waiting(true);
+        in_flight
+    }
+}
+
 impl Body for Watched {
     type Data = Bytes;
     type Error = BoxError;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::BoxError;
+use super::{BoxError, join_crumbs};
 
 /// What both sides see.
 #[derive(Debug, Default)]
@@ -81,7 +81,13 @@ impl Giver {
 
     /// Hands over a piece, or the fields behind the last one.
     pub fn give(&mut self, frame: Frame<Bytes>) {
-        self.change(|counter| counter.frames.push_back(frame));
+        self.change(|counter| {
+            let last = counter.frames.back_mut().and_then(Frame::data_mut);
+            let is_joined = last.zip(frame.data_ref()).is_some_and(|(last, next)| join_crumbs(last, next));
+            if !is_joined {
+                counter.frames.push_back(frame);
+            }
+        });
     }
 
     /// Says how the body ended.
@@ -123,8 +129,8 @@ impl Taker {
                 return Poll::Ready(None);
             }
             Some(Err(error)) => {
-                // An error is told once.
-                counter.end = Some(Ok(()));
+                // Whoever asks again is not told of an end.
+                counter.end = Some(Err("it broke off before".into()));
                 return Poll::Ready(Some(Err(error)));
             }
             None => {}
@@ -211,6 +217,21 @@ mod tests {
         assert!(taker.is_end_stream());
         drop(giver);
         assert_eq!(taken(taker.poll_frame(&mut taking)), Poll::Ready(None), "the giver's end is no other end");
+    }
+
+    #[test]
+    fn crumbs_become_one_piece_and_a_break_is_no_end() {
+        let (mut giver, mut taker) = between(None);
+        for _ in 0..100 {
+            giver.give(Frame::data("a".into()));
+        }
+        giver.end(Err("on purpose".into()));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert_eq!(taken(taker.poll_frame(&mut cx)), Poll::Ready(Some(Ok("a".repeat(100).into()))));
+        for _ in 0..2 {
+            assert!(matches!(taken(taker.poll_frame(&mut cx)), Poll::Ready(Some(Err(_)))));
+            assert!(!taker.is_end_stream());
+        }
     }
 
     #[test]

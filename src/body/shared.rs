@@ -16,13 +16,10 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::Notify;
 
 use super::stored::StoredBody;
-use super::{BoxError, pages};
+use super::{BoxError, join_crumbs, pages};
 
 /// Loose pieces are gathered into one of this size: few enough to send quickly, small enough to copy at once.
 const PIECE: usize = 256 * 1024;
-
-/// Pieces of so few bytes together are made one as they come: each costs about as much beside its bytes as it has.
-const CRUMB: usize = 2 * 1024;
 
 /// A body of so many bytes at most is copied for the store, which then has it alone.
 const COPIED: usize = 4 * 1024;
@@ -100,12 +97,9 @@ impl State {
             return;
         }
         let length = data.len();
-        match self.pieces.back_mut() {
-            Some((_, last)) if last.len() + length <= CRUMB => *last = [&last[..], &data].concat().into(),
-            _ => {
-                self.pieces.push_back((self.written, data));
-                self.loose.0 += 1;
-            }
+        if !self.pieces.back_mut().is_some_and(|(_, last)| join_crumbs(last, &data)) {
+            self.pieces.push_back((self.written, data));
+            self.loose.0 += 1;
         }
         self.written += length as u64;
         self.loose.1 += length;
@@ -375,6 +369,7 @@ impl Drop for Reader {
 
 #[cfg(test)]
 mod tests {
+    use super::super::CRUMB;
     use super::*;
 
     async fn next(reader: &mut Reader) -> Option<Result<Bytes, BoxError>> {

@@ -51,6 +51,10 @@ impl Manner {
         let mut has_date = false;
         for (name, value) in headers {
             has_date |= *name == DATE;
+            if *name == CONTENT_LENGTH && framing == Framing::Chunked {
+                // It was no number.
+                continue;
+            }
             write_field(out, name.as_str(), value.as_bytes());
         }
         match framing {

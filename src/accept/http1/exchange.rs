@@ -12,8 +12,8 @@ use http_body::Body as _;
 
 use super::answer::Manner;
 use super::intake::{Intake, Stop};
-use super::link::{GATHERED, Link};
-use crate::accept::pulse::Pulse;
+use super::link::{GATHERED, Link, READ_BYTES};
+use crate::accept::pulse::{InFlight, Pulse};
 use crate::accept::reception::{Answering, Watched};
 use crate::accept::socket::Socket;
 use crate::body::BoxError;
@@ -37,8 +37,8 @@ pub(super) enum Stage<A> {
     Working(Answering<A>),
     /// It goes out; whether all of it has been taken from its source.
     Sending(Watched, bool),
-    /// It is out.
-    Sent,
+    /// It is out. Under way until the request has come whole, too, or nobody wants it.
+    Sent(#[expect(dead_code, reason = "counts while it lives")] Option<InFlight>),
 }
 
 /// What follows.
@@ -86,8 +86,11 @@ where
                 Stage::Working(answering) => match Pin::new(answering).poll(cx) {
                     Poll::Ready(Ok::<_, Infallible>(answer)) => self.begin(answer, link, pulse, is_last, cx),
                     Poll::Pending => {
-                        self.take_in(link, pulse, true, cx)?;
+                        // What is said already goes out also to a client that has left meanwhile.
                         poll_interim(link, pulse, cx)?;
+                        self.take_in(link, pulse, true, cx)?;
+                        // There may be a 100 now.
+                        let _ = link.poll_out(cx)?;
                         return Poll::Pending;
                     }
                 },
@@ -96,10 +99,12 @@ where
                         self.take_in(link, pulse, false, cx)?;
                         return Poll::Pending;
                     }
-                    self.stage = Stage::Sent;
                     link.wire.set_misleading(false);
+                    if let Stage::Sending(answer, _) = std::mem::replace(&mut self.stage, Stage::Sent(None)) {
+                        self.stage = Stage::Sent(Some(answer.finish()));
+                    }
                 }
-                Stage::Sent => return self.poll_rest(link, pulse, cx).map(Ok),
+                Stage::Sent(_) => return self.poll_rest(link, pulse, cx).map(Ok),
             }
         }
     }
@@ -186,8 +191,10 @@ where
                 Poll::Ready(Stop::Broken) => self.break_off(link, pulse),
             }
             self.intake = None;
+            link.let_go();
         }
-        if !link.input.is_empty() || link.has_ended {
+        // More is not read before its turn comes, and then a leave is not seen.
+        if link.input.len() >= READ_BYTES || link.has_ended {
             return Ok(());
         }
         match link.poll_watch(cx)? {
@@ -200,6 +207,7 @@ where
     /// The request's body broke off: what follows it is no request.
     fn break_off<I: Socket>(&mut self, link: &mut Link<I>, pulse: &Pulse) {
         pulse.expect_surplus();
+        self.upgrader = None;
         self.manner.keeps = false;
         link.has_ended = true;
     }
@@ -213,6 +221,7 @@ where
                 Stop::Unwanted | Stop::Broken => self.break_off(link, pulse),
             }
             self.intake = None;
+            link.let_go();
         }
         Poll::Ready(match self.upgrader.take() {
             Some(upgrader) => Next::Tunnel(upgrader),

@@ -40,6 +40,7 @@ pub(super) const fn bad(reason: &'static str) -> Fault {
 }
 
 const MALFORMED: Fault = bad("the head of the request is malformed");
+const PARTIAL_LINE_END: Fault = bad("a line does not end with CR LF");
 const TOO_LARGE: Fault = Fault {
     status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     reason: "the head is larger than server.max_header_bytes",
@@ -75,6 +76,9 @@ pub(super) fn read<'b>(bytes: &'b [u8], room: &'b mut Room<'b>, limit: usize) ->
     if start > EMPTY_LINES {
         return Err(bad("empty lines before the request"));
     }
+    if bytes.get(2 * start) == Some(&b'\n') {
+        return Err(PARTIAL_LINE_END);
+    }
     let mut request = httparse::Request::new(&mut []);
     let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, room);
     let length = match parsed {
@@ -86,7 +90,7 @@ pub(super) fn read<'b>(bytes: &'b [u8], room: &'b mut Room<'b>, limit: usize) ->
     let (Some(method), Some(target)) = (request.method, request.path) else { return Err(MALFORMED) };
     let (bytes, is_current) = (&bytes[..length], request.version == Some(1));
     if !has_whole_lines(bytes) {
-        return Err(bad("a line does not end with CR LF"));
+        return Err(PARTIAL_LINE_END);
     }
     Ok(Some(Lines { method, target, is_current, fields: request.headers, bytes }))
 }

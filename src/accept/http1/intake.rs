@@ -87,11 +87,18 @@ impl Intake {
             if ready!(self.giver.poll_wanted(cx)) == Want::Nothing {
                 return Poll::Ready(Stop::Unwanted);
             }
-            match self.take_step(link) {
-                Ok(Some(true)) => return Poll::Ready(Stop::Whole),
-                Ok(Some(false)) => continue,
-                Ok(None) => {}
+            let mut has_some = false;
+            while let Some(is_end) = match self.take_step(link) {
+                Ok(step) => step,
                 Err(error) => return Poll::Ready(self.break_off(error.into())),
+            } {
+                if is_end {
+                    return Poll::Ready(Stop::Whole);
+                }
+                has_some = true;
+            }
+            if has_some {
+                continue;
             }
             if self.awaits_continue && may_continue {
                 self.awaits_continue = false;

@@ -47,7 +47,15 @@ impl<I: Socket> Link<I> {
     /// Waits for the client, with this much of a head: nothing else is held.
     pub(super) fn rest(&mut self, input: BytesMut) {
         self.input = input;
+        self.let_go();
         self.out = Outgoing::default();
+    }
+
+    /// Holds no buffer with nothing in it: one that a body was read into is large.
+    pub(super) fn let_go(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
     }
 
     /// Sends all that is at hand.
@@ -77,5 +85,32 @@ impl<I: Socket> Link<I> {
         let read = ready!(poll_read_buf(Pin::new(&mut self.wire), cx, &mut self.input))?;
         self.has_ended |= read == 0;
         Poll::Ready(Ok(read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::accept::meter::Meter;
+    use crate::accept::pulse::Pulse;
+    use crate::telemetry::Telemetry;
+
+    #[tokio::test]
+    async fn who_waits_holds_no_buffer() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let socket = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
+        let meter = Meter::new(Telemetry::silent(), place);
+        let mut link = Link::new(Wire::new(socket, Arc::new(Pulse::new(Telemetry::silent())), meter), BytesMut::new());
+        link.out.head().reserve(1 << 16);
+        link.rest(BytesMut::with_capacity(1 << 16));
+        assert_eq!((link.input.capacity(), link.out.head().capacity()), (0, 0));
+        link.rest(BytesMut::from("GET"));
+        assert_eq!(link.input, "GET");
     }
 }

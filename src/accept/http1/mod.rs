@@ -168,6 +168,11 @@ impl<I: Socket, H: Handler> Connection<I, H> {
             if self.link.out.has_piece() || self.link.out.left() >= GATHERED {
                 return None;
             }
+            if *bytes == b"\r\n" {
+                // Some clients send one behind a body. It begins nothing.
+                *bytes = b"";
+                return None;
+            }
             *count += 1;
             let mut room = head::room();
             let lines = match head::read(bytes, &mut room, self.limit) {

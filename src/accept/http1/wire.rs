@@ -14,17 +14,17 @@ use crate::accept::meter::Meter;
 use crate::accept::pulse::Pulse;
 use crate::accept::socket::{LEAST, Socket};
 
-/// What was written at once of more bytes may still be on its way when we close: a request that comes meanwhile, which nobody
-/// asked for, would make the kernel destroy it. Fewer the client's kernel takes before anybody reads them.
-const SOON_TAKEN: usize = 32 << 10;
+/// Of more bytes than these some may still be on their way when we close: a request that comes meanwhile, which nobody asked
+/// for, would make the kernel destroy them. Fewer the client's kernel takes before anybody reads them.
+const SOON_TAKEN: u64 = 32 << 10;
 
 /// A client's socket. Dropped within an answer that only its end delimits, it resets the connection.
 pub(super) struct Wire<I: AsFd> {
     socket: I,
     pulse: Arc<Pulse>,
     meter: Meter,
-    /// Bytes of the last write.
-    last: usize,
+    /// Bytes written, ever.
+    written: u64,
     /// What was written is not known to be on its way.
     is_unflushed: bool,
     /// A clean end now would make what there is of an answer the whole.
@@ -35,7 +35,7 @@ pub(super) struct Wire<I: AsFd> {
 
 impl<I: AsFd> Wire<I> {
     pub(super) fn new(socket: I, pulse: Arc<Pulse>, meter: Meter) -> Self {
-        Self { socket, pulse, meter, last: 0, is_unflushed: false, would_mislead: false, is_shut: false }
+        Self { socket, pulse, meter, written: 0, is_unflushed: false, would_mislead: false, is_shut: false }
     }
 
     /// Counts bytes that were read before there was a wire.
@@ -72,7 +72,8 @@ impl<I: Socket> Wire<I> {
                 return Poll::Pending;
             }
         };
-        (self.is_unflushed, self.last) = (true, written);
+        self.is_unflushed = true;
+        self.written += written as u64;
         self.pulse.wrote(written);
         self.meter.wrote(written);
         Poll::Ready(Ok(written))
@@ -91,7 +92,7 @@ impl<I: Socket> Wire<I> {
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_shut {
             // A request that nobody will read any more, mostly.
-            if self.meter.has_waste(cx, &mut self.socket) || self.last > SOON_TAKEN {
+            if self.meter.has_waste(cx, &mut self.socket) || self.written > SOON_TAKEN {
                 self.pulse.expect_surplus();
             }
             // The close that follows at once says all that there is to say, with nothing unread: one system call less for a

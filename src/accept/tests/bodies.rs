@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt;
 use http_body_util::Full;
+use tokio::net::TcpSocket;
 
 use super::*;
 
@@ -180,5 +181,93 @@ async fn half_a_head_is_waited_for_in_a_drain_and_answered() {
     socket.send("st: a\r\n\r\n").await;
     let answer = socket.rest().await;
     assert!(answer.contains("GET http://a/half ") && answer.contains("connection: close\r\n"), "{answer}");
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn a_large_answer_survives_what_comes_behind_its_request() {
+    let edge = Edge::start(settings(), |_, _| async {
+        let pieces =
+            futures_util::stream::iter((0..16).map(|_| Ok::<_, BoxError>(Frame::data(Bytes::from_static(&PIECE)))));
+        Response::new(ResponseBody::stream(StreamBody::new(pieces)))
+    });
+    let narrow = TcpSocket::new_v4().expect("a socket");
+    narrow.set_recv_buffer_size(4096).expect("it may be small");
+    let mut socket = Socket(narrow.connect(edge.address).await.expect("the edge listens"));
+    socket.send(format!("GET / {HOSTED}Connection: close\r\n\r\n")).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // All of it may be in the kernel by now, the last write was a small one, and this is unasked.
+    socket.send("\r\n").await;
+    let answer = socket.rest().await;
+    assert!(answer.len() > 16 * PIECE.len() && answer.ends_with("\r\n0\r\n\r\n"), "{} bytes", answer.len());
+    drop(socket);
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_after_its_answer_for_as_long_as_it_comes() {
+    let (read, mut whole) = mpsc::channel(1);
+    let idle_timeout = Duration::from_millis(200);
+    let edge = Edge::start(Server { idle_timeout, ..settings() }, move |request: Request<RequestBody>, _| {
+        let read = read.clone();
+        tokio::spawn(async move {
+            read.send(request.into_body().collect().await.map(http_body_util::Collected::to_bytes)).await
+        });
+        async { ok("early") }
+    });
+    let mut socket = edge.connect().await;
+    socket.send(format!("POST / {HOSTED}Content-Length: 20\r\n\r\n")).await;
+    socket.until("early").await;
+    for _ in 0..10 {
+        tokio::time::sleep(idle_timeout / 4).await;
+        socket.send("ab").await;
+    }
+    let body = tokio::time::timeout(PATIENCE, whole.recv()).await.expect("in time").expect("read");
+    assert_eq!(body.expect("whole"), "ab".repeat(10));
+    socket.send(format!("GET / {HOSTED}Connection: close\r\n\r\n")).await;
+    assert!(socket.rest().await.ends_with("early"), "the connection goes on");
+    edge.stopped().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_missed_whatever_it_has_sent() {
+    let (gone, mut left) = mpsc::unbounded_channel::<()>();
+    let edge = Edge::start(settings(), move |_, _| {
+        let gone = gone.clone();
+        async move {
+            let _told = told_at_the_end(gone);
+            std::future::pending().await
+        }
+    });
+    for behind in ["", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HT"] {
+        let mut socket = edge.connect().await;
+        socket.send(format!("GET / {HOSTED}\r\n{behind}")).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(socket);
+        tokio::time::timeout(PATIENCE, left.recv()).await.unwrap_or_else(|_| panic!("{behind:?}: still worked on"));
+    }
+    edge.stopped().await;
+}
+
+/// Tells when it is dropped.
+fn told_at_the_end(gone: mpsc::UnboundedSender<()>) -> impl Drop {
+    struct Guard(mpsc::UnboundedSender<()>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    Guard(gone)
+}
+
+#[tokio::test]
+async fn what_is_answered_is_sent_to_a_client_that_ends_its_side() {
+    let edge = Edge::start(settings(), |_, _| std::future::pending());
+    let mut socket = edge.connect().await;
+    socket.send(format!("GET /at-once/3 {HOSTED}\r\n")).await;
+    socket.until("\r\n\r\nxxx").await;
+    socket.send(format!("GET /at-once/4 {HOSTED}\r\nGET /slow {HOSTED}\r\n")).await;
+    socket.0.shutdown().await.expect("shut");
+    assert!(socket.rest().await.ends_with("\r\n\r\nxxxx"));
     edge.stopped().await;
 }
