@@ -18,6 +18,7 @@ use memmap2::{Mmap, MmapOptions};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 mod pipe;
+mod trial;
 
 /// Fewer bytes are not worth a file.
 const LEAST: usize = 64 << 10;
