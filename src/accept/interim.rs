@@ -11,6 +11,7 @@ use futures_util::task::AtomicWaker;
 use http::{HeaderMap, StatusCode};
 
 use super::pulse::Pulse;
+use crate::body::http1::outgoing::{write_field, write_status};
 use crate::client::Interim;
 
 /// Bytes of interim responses that may wait on a connection; an origin may send them without end, clients may be slow.
@@ -111,16 +112,9 @@ impl Desk {
 }
 
 fn write_head(status: StatusCode, headers: &HeaderMap, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(status.as_str().as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(status.canonical_reason().unwrap_or("").as_bytes());
-    out.extend_from_slice(b"\r\n");
+    write_status(out, true, status);
     for (name, value) in headers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
+        write_field(out, name.as_str(), value.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
 }

@@ -91,10 +91,6 @@ impl<H: Handler> Reception<H> {
         Answering { state, in_flight: Some(in_flight) }
     }
 
-    pub(crate) fn telemetry(&self) -> &Telemetry {
-        &self.door.telemetry
-    }
-
     fn client(&self, examined: Examined, received: Instant) -> Client {
         let believed = examined.believed;
         Client {

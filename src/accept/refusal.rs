@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use crate::body::http1::outgoing::{write_field, write_status};
 use crate::clock::Clock;
 use crate::policy::outcome::{Detail, Outcome};
 use crate::policy::time::format_http_date;
@@ -11,9 +12,9 @@ use crate::respond::{self, error::Problem};
 /// The whole answer to a client whose head is none that we take.
 pub(super) fn malformed(status: StatusCode, reason: &'static str) -> Vec<u8> {
     let mut bytes = head(status, "http_request_error", reason);
-    bytes.extend_from_slice(b"connection: close\r\ncontent-length: 0\r\ndate: ");
-    bytes.extend_from_slice(&format_http_date(Clock::System.now()));
-    bytes.extend_from_slice(b"\r\n\r\n");
+    bytes.extend_from_slice(b"connection: close\r\ncontent-length: 0\r\n");
+    write_field(&mut bytes, "date", &format_http_date(Clock::System.now()));
+    bytes.extend_from_slice(b"\r\n");
     bytes
 }
 
@@ -29,15 +30,13 @@ pub(super) fn no_place() -> Bytes {
 fn head(status: StatusCode, error: &'static str, reason: &str) -> Vec<u8> {
     let outcome = Outcome::refused(Detail::BadRequest);
     let answer = respond::error::error(&Problem { status, error, reason, outcome }, &HeaderMap::new());
-    let mut bytes = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    let mut bytes = Vec::new();
+    write_status(&mut bytes, true, status);
     let names = ["cache-control", "age", "via", "proxy-status", "retry-after", "cache-status"];
     // Nobody has looked into the cache where not even a head was read.
     let names = names.iter().filter(|name| status.is_client_error() || **name != "cache-status");
     for (name, value) in names.filter_map(|name| Some((name, answer.headers().get(*name)?))) {
-        bytes.extend_from_slice(name.as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
+        write_field(&mut bytes, name, value.as_bytes());
     }
     bytes
 }

@@ -1,7 +1,7 @@
 //! Is this a request that we pass on, and what of it? (RFC 9110, RFC 9112, RFC 9113)
 //!
-//! The head has been read (`http1::head`, or HTTP/2's library); what a proxy must not pass on is refused here. What is left is clean:
-//! nothing in it is about the client's connection, and nothing in it is a lie of an untrusted client.
+//! The head has been read (`http1::head`, or HTTP/2's library); what a proxy must not pass on is refused here. What is left
+//! is clean: nothing in it is about the client's connection, and nothing in it is a lie of an untrusted client.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -205,17 +205,11 @@ fn spend_forward(headers: &mut HeaderMap) -> Result<(), Turned> {
     }
 }
 
-/// Whether the client wants the fields that may follow a body; HTTP/2 has room for them without asking. RFC 9110
-/// §10.1.4.
-fn takes_trailers(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(TE).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).any(|member| member.trim().eq_ignore_ascii_case("trailers"))
-}
-
 /// Takes off what is about the client's connection. Of `TE` it is left whether trailers may come.
 fn clean(head: &mut Parts) {
     let upgrade = if head.version == Version::HTTP_11 { hop::upgrade(&head.headers) } else { None };
-    let takes_trailers = head.version == Version::HTTP_2 || takes_trailers(&head.headers);
+    // HTTP/2 has room for the fields behind a body without asking.
+    let takes_trailers = head.version == Version::HTTP_2 || hop::takes_trailers(&head.headers);
     hop::strip(&mut head.headers);
     if takes_trailers {
         head.headers.insert(TE, HeaderValue::from_static("trailers"));

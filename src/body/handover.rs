@@ -32,6 +32,14 @@ fn lock(shared: &Shared) -> MutexGuard<'_, Counter> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Remembers whom to wake.
+fn keep(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *place = Some(cx.waker().clone()),
+    }
+}
+
 /// The connection's side. Dropped before the end, the body is one that broke off.
 #[derive(Debug)]
 pub struct Giver(Shared);
@@ -67,10 +75,7 @@ impl Giver {
             return Poll::Ready(Want::Nothing);
         }
         // Also where more is wanted now: the taker may go before there is any.
-        match &mut counter.giver {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        keep(&mut counter.giver, cx);
         if counter.is_wanted { Poll::Ready(Want::More) } else { Poll::Pending }
     }
 
@@ -123,22 +128,15 @@ impl Taker {
             self.left = self.left.map(|left| left.saturating_sub(bytes));
             return Poll::Ready(Some(Ok(frame)));
         }
-        match counter.end.take() {
-            Some(Ok(())) => {
-                counter.end = Some(Ok(()));
-                return Poll::Ready(None);
-            }
+        match &mut counter.end {
+            Some(Ok(())) => return Poll::Ready(None),
+            // Whoever asks again is not told of an end.
             Some(Err(error)) => {
-                // Whoever asks again is not told of an end.
-                counter.end = Some(Err("it broke off before".into()));
-                return Poll::Ready(Some(Err(error)));
+                return Poll::Ready(Some(Err(std::mem::replace(error, "it broke off before".into()))));
             }
             None => {}
         }
-        match &mut counter.taker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
+        keep(&mut counter.taker, cx);
         let giver = if std::mem::replace(&mut counter.is_wanted, true) { None } else { counter.giver.take() };
         drop(counter);
         if let Some(waker) = giver {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HeaderName, TE, UPGRADE, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HeaderName, UPGRADE, VIA};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method};
 
@@ -10,6 +10,7 @@ use super::Outbound;
 use crate::body::http1::outgoing::{Framing, write_field};
 use crate::body::request::RequestBody;
 use crate::client::{Client, RequestId, write_address};
+use crate::policy::hop;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -84,7 +85,7 @@ impl Template {
 
     /// What is about this hop. `TE` is, and has to be named as such.
     fn write_connection(&self, out: &mut Vec<u8>) {
-        let has_trailers = accepts_trailers(&self.given);
+        let has_trailers = hop::takes_trailers(&self.given);
         if has_trailers {
             write_field(out, "te", b"trailers");
         }
@@ -192,12 +193,6 @@ fn extend(given: &HeaderMap, name: &HeaderName, out: &mut Vec<u8>, write_member:
     }
     write_member(out);
     out.extend_from_slice(b"\r\n");
-}
-
-/// Whether the client takes trailers (RFC 9110 §10.1.4), so that the origin may send them.
-fn accepts_trailers(headers: &HeaderMap) -> bool {
-    let members = headers.get_all(TE).iter().filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
-    members.into_iter().any(|member| member.trim().eq_ignore_ascii_case("trailers"))
 }
 
 #[cfg(test)]

@@ -38,13 +38,22 @@ pub fn names_protected_field(headers: &HeaderMap) -> bool {
 ///
 /// Not with a body: nobody agrees where it would end. Not `h2c`: RFC 9113 took it back, and it smuggles past proxies.
 pub fn upgrade(headers: &HeaderMap) -> Option<SmallVec<[HeaderValue; 1]>> {
-    let mut options =
-        headers.get_all(header::CONNECTION).iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
-    let has_option = options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    let has_option = headers.get_all(header::CONNECTION).iter().any(|line| has_member(line.as_bytes(), b"upgrade"));
     let protocols: SmallVec<[HeaderValue; 1]> = headers.get_all(header::UPGRADE).iter().cloned().collect();
     let mut listed = protocols.iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
     let has_h2c = listed.any(|protocol| protocol.trim_ascii().to_ascii_lowercase().starts_with(b"h2"));
     (has_option && !announces_body(headers) && !has_h2c && !protocols.is_empty()).then_some(protocols)
+}
+
+/// Whether the sender takes fields behind a body. RFC 9110 §10.1.4.
+pub fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::TE).iter().filter_map(|line| line.to_str().ok());
+    lines.any(|line| has_member(line.as_bytes(), b"trailers"))
+}
+
+/// Whether a list, one line of it, has this member, whatever its case.
+pub fn has_member(line: &[u8], member: &[u8]) -> bool {
+    line.split(|&byte| byte == b',').any(|found| found.trim_ascii().eq_ignore_ascii_case(member))
 }
 
 /// Whether a body follows the head. RFC 9112 §6.3.

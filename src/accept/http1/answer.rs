@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body;
 
 use super::head::Head;
-use crate::body::http1::outgoing::{Framing, write_field};
+use crate::body::http1::outgoing::{Framing, write_field, write_status};
 use crate::clock::Clock;
 use crate::policy::time::format_http_date;
 
@@ -43,7 +43,7 @@ impl Manner {
         let framing = self.framing(answer, stated);
         let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         out.reserve(OURS + fields + framing.room());
-        self.write_status(status, out);
+        write_status(out, self.is_current, status);
         // A switch of protocols ends what HTTP is spoken, in its own words.
         self.keeps &= status != StatusCode::SWITCHING_PROTOCOLS
             && framing != Framing::UntilClose
@@ -77,18 +77,6 @@ impl Manner {
         }
         out.extend_from_slice(b"\r\n");
         if self.is_head { Framing::None } else { framing }
-    }
-
-    fn write_status(self, status: StatusCode, out: &mut Vec<u8>) {
-        if self.is_current && status == StatusCode::OK {
-            out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-            return;
-        }
-        out.extend_from_slice(if self.is_current { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
-        out.extend_from_slice(status.as_str().as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-        out.extend_from_slice(b"\r\n");
     }
 
     /// How the body is framed, or would be were it not for HEAD.

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Response, StatusCode};
@@ -77,7 +76,7 @@ where
     pub(super) fn poll<I: Socket>(
         &mut self,
         link: &mut Link<I>,
-        pulse: &Arc<Pulse>,
+        pulse: &Pulse,
         is_last: bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Next, Broken>> {
@@ -126,7 +125,7 @@ where
             && intake.is_unwanted()
             && intake.drain(link, cx)
         {
-            self.intake = None;
+            self.end_intake(link);
         }
         let is_stuck = self.intake.as_ref().is_some_and(|intake| intake.awaits_continue() || intake.is_unwanted());
         self.manner.keeps &= !is_last && !is_stuck && !link.has_ended;
@@ -190,8 +189,7 @@ where
                 Poll::Ready(Stop::Whole) => {}
                 Poll::Ready(Stop::Broken) => self.break_off(link, pulse),
             }
-            self.intake = None;
-            link.let_go();
+            self.end_intake(link);
         }
         // More is not read before its turn comes, and then a leave is not seen.
         if link.input.len() >= READ_BYTES || link.has_ended {
@@ -202,6 +200,12 @@ where
             Poll::Ready(0) => Err(Broken::Left),
             Poll::Ready(_) | Poll::Pending => Ok(()),
         }
+    }
+
+    /// The request's body is done with.
+    fn end_intake<I: Socket>(&mut self, link: &mut Link<I>) {
+        self.intake = None;
+        link.let_go();
     }
 
     /// The request's body broke off: what follows it is no request.
@@ -220,8 +224,7 @@ where
                 Stop::Unwanted if intake.drain(link, cx) => {}
                 Stop::Unwanted | Stop::Broken => self.break_off(link, pulse),
             }
-            self.intake = None;
-            link.let_go();
+            self.end_intake(link);
         }
         Poll::Ready(match self.upgrader.take() {
             Some(upgrader) => Next::Tunnel(upgrader),

@@ -12,6 +12,7 @@ use httparse::{Error, Header, ParserConfig, Status};
 
 use crate::body::http1::content::Content;
 use crate::body::http1::{Copied, has_whole_lines};
+use crate::policy::hop::has_member;
 use crate::policy::target;
 
 /// Fields of a head; more are as bad as a head that is too large.
@@ -40,7 +41,7 @@ pub(super) const fn bad(reason: &'static str) -> Fault {
 }
 
 const MALFORMED: Fault = bad("the head of the request is malformed");
-const PARTIAL_LINE_END: Fault = bad("a line does not end with CR LF");
+const BARE_LINE_FEED: Fault = bad("a line does not end with CR LF");
 const TOO_LARGE: Fault = Fault {
     status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     reason: "the head is larger than server.max_header_bytes",
@@ -77,7 +78,7 @@ pub(super) fn read<'b>(bytes: &'b [u8], room: &'b mut Room<'b>, limit: usize) ->
         return Err(bad("empty lines before the request"));
     }
     if bytes.get(2 * start) == Some(&b'\n') {
-        return Err(PARTIAL_LINE_END);
+        return Err(BARE_LINE_FEED);
     }
     let mut request = httparse::Request::new(&mut []);
     let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut request, bytes, room);
@@ -90,7 +91,7 @@ pub(super) fn read<'b>(bytes: &'b [u8], room: &'b mut Room<'b>, limit: usize) ->
     let (Some(method), Some(target)) = (request.method, request.path) else { return Err(MALFORMED) };
     let (bytes, is_current) = (&bytes[..length], request.version == Some(1));
     if !has_whole_lines(bytes) {
-        return Err(PARTIAL_LINE_END);
+        return Err(BARE_LINE_FEED);
     }
     Ok(Some(Lines { method, target, is_current, fields: request.headers, bytes }))
 }
@@ -214,11 +215,6 @@ impl Meaning {
         let expects_continue = expects_continue && lines.is_current;
         Ok(Self { content, keeps, expects_continue, takes_trailers })
     }
-}
-
-/// Whether a list has this member, whatever its case.
-fn has_member(list: &[u8], member: &[u8]) -> bool {
-    list.split(|&byte| byte == b',').any(|found| found.trim_ascii().eq_ignore_ascii_case(member))
 }
 
 /// A length: digits. RFC 9112 §6.2.

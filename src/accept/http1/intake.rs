@@ -54,15 +54,10 @@ impl Intake {
         let (giver, taker) = handover::between(content.exact());
         let awaits_continue = expects_continue && link.input.is_empty();
         let mut intake = Self { giver, content, awaits_continue };
-        let is_whole = loop {
-            match intake.take_step(link) {
-                Ok(None) => break false,
-                Ok(Some(is_end)) if is_end => break true,
-                Ok(Some(_)) => {}
-                Err(ContentError::Chunks(reason)) => return Err(bad(reason)),
-                Err(_) => return Err(bad("the body of the request is malformed")),
-            }
-        };
+        let is_whole = intake.take(link).map_err(|error| match error {
+            ContentError::Chunks(reason) => bad(reason),
+            ContentError::Connection(_) | ContentError::Ended => bad("the body of the request is malformed"),
+        })?;
         Ok((Source::Connection(taker), (!is_whole).then_some(intake)))
     }
 
@@ -84,21 +79,13 @@ impl Intake {
         cx: &mut Context<'_>,
     ) -> Poll<Stop> {
         loop {
+            match self.take(link) {
+                Ok(true) => return Poll::Ready(Stop::Whole),
+                Ok(false) => {}
+                Err(error) => return Poll::Ready(self.break_off(error.into())),
+            }
             if ready!(self.giver.poll_wanted(cx)) == Want::Nothing {
                 return Poll::Ready(Stop::Unwanted);
-            }
-            let mut has_some = false;
-            while let Some(is_end) = match self.take_step(link) {
-                Ok(step) => step,
-                Err(error) => return Poll::Ready(self.break_off(error.into())),
-            } {
-                if is_end {
-                    return Poll::Ready(Stop::Whole);
-                }
-                has_some = true;
-            }
-            if has_some {
-                continue;
             }
             if self.awaits_continue && may_continue {
                 self.awaits_continue = false;
@@ -130,22 +117,23 @@ impl Intake {
         }
     }
 
-    /// Hands over what comes next of it; whether that was the end. `None`: nothing is there.
-    fn take_step<I: Socket>(&mut self, link: &mut Link<I>) -> Result<Option<bool>, ContentError> {
-        match self.content.step(&mut link.input)? {
-            Step::Data(data) => self.giver.give(Frame::data(data)),
-            Step::Trailers(trailers) => {
-                check(&trailers)?;
-                self.giver.give(Frame::trailers(trailers));
+    /// Hands over all that is there of it; whether that was the end.
+    fn take<I: Socket>(&mut self, link: &mut Link<I>) -> Result<bool, ContentError> {
+        loop {
+            match self.content.step(&mut link.input)? {
+                Step::Data(data) => self.giver.give(Frame::data(data)),
+                Step::Trailers(trailers) => {
+                    check(&trailers)?;
+                    self.giver.give(Frame::trailers(trailers));
+                }
+                Step::End => {}
+                Step::More => return Ok(false),
             }
-            Step::End => {}
-            Step::More => return Ok(None),
+            if self.content.is_end() {
+                self.giver.end(Ok(()));
+                return Ok(true);
+            }
         }
-        let is_end = self.content.is_end();
-        if is_end {
-            self.giver.end(Ok(()));
-        }
-        Ok(Some(is_end))
     }
 
     fn break_off(&mut self, error: BoxError) -> Stop {

@@ -244,7 +244,7 @@ impl<I: Socket, H: Handler> Connection<I, H> {
     /// Answers what is no request, and ends the connection: nobody knows where the next one would begin.
     fn refuse(&mut self, fault: Fault) {
         self.pulse.expect_surplus();
-        self.reception.telemetry().metrics().malformed_heads.inc();
+        self.pulse.telemetry().metrics().malformed_heads.inc();
         self.link.out.head().extend_from_slice(&refusal::malformed(fault.status, fault.reason));
         self.is_over = true;
     }

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice, Write as _};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use smallvec::SmallVec;
 
 /// So few bytes are copied behind what is before them: the kernel takes a list of pieces more slowly than we copy.
@@ -169,6 +169,15 @@ impl Outgoing {
             self.piece = piece;
         }
     }
+}
+
+/// Writes the first line of an answer; `is_current`: in HTTP/1.1, not 1.0.
+pub fn write_status(out: &mut Vec<u8>, is_current: bool, status: StatusCode) {
+    out.extend_from_slice(if is_current { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes one field's line.
