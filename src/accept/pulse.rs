@@ -4,13 +4,14 @@
 //! set anew only when it fires too early. A hit costs a few relaxed atomics and no timer.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::interim::Outbox;
@@ -295,7 +296,8 @@ impl Watch {
                 }
             }
             if let Some(timer) = &mut self.timer {
-                ready!(timer.as_mut().poll(cx));
+                // Outside the task's budget: one that has spent it would not be woken, and is not asked again before `armed`.
+                ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
             }
             self.armed = None;
             now = coarse_now();
@@ -314,6 +316,8 @@ pub(crate) fn coarse_now() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::coop::{consume_budget, has_budget_remaining};
+
     use super::*;
 
     #[test]
@@ -355,5 +359,23 @@ mod tests {
         assert!(working.await.is_err(), "work has no deadline here");
         drop(request);
         std::future::poll_fn(|cx| watch.poll(cx)).await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_has_spent_its_tasks_budget_is_cut_all_the_same() {
+        let limits = Limits { head: Duration::from_millis(30), idle: Duration::from_millis(60) };
+        let mut watch = Watch::new(Arc::new(Pulse::new(Telemetry::silent())), limits);
+        let mut is_spent = false;
+        let cut = std::future::poll_fn(|cx| {
+            while !is_spent && has_budget_remaining() {
+                let _ = pin!(consume_budget()).poll(cx);
+            }
+            is_spent = true;
+            watch.poll(cx)
+        });
+        // The timeout polls once more when it is over, and would be cut then.
+        let begun = std::time::Instant::now();
+        let _ = tokio::time::timeout(Duration::from_secs(5), cut).await;
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     }
 }
