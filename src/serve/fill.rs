@@ -1,7 +1,7 @@
 //! One fetch, from the question to the stored response: ask, judge what comes, deliver it, store it.
 //!
-//! What others may join runs in a task of its own. It outlives the client that started it as long as somebody reads, or
-//! the response is to be stored.
+//! It has two halves. The first one ends with an answer for the client that started it; the second one, where there is any,
+//! pours the body, and outlives that client as long as somebody else reads or the response is to be stored.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body as _;
-use tokio::sync::oneshot;
 
 use super::elsewhere::{self, Sought};
 use super::failure::Failure;
@@ -20,17 +19,17 @@ use super::look_up::{Need, Usable};
 use super::miss::stale_fallback;
 use super::pour::Pour;
 use super::question::Question;
-use super::{Shared, refresh, through};
+use super::{Shared, through};
 use crate::body::request::RequestBody;
 use crate::body::response::ResponseBody;
-use crate::body::shared::{Reader, shared_body};
-use crate::cache::entry::{Entry, Head};
+use crate::body::shared::{Reader, Writer, shared_body};
+use crate::cache::entry::{Entry, Head, Part};
 use crate::cache::flight::{Landing, Lead};
 use crate::cache::ledger::Ledger;
 use crate::cache::tier::Extent;
 use crate::cache::variants::Marks;
 use crate::fleet::lease::Lease;
-use crate::origin::{Answer, OriginError};
+use crate::origin::{Answer, OriginBody, OriginError};
 use crate::policy::outcome::{Detail, Outcome};
 use crate::policy::range;
 use crate::policy::reuse::{self, Lesson, Standing, UNSHAREABLE_FOR};
@@ -40,11 +39,16 @@ use crate::policy::validation::{self, HeadEffect};
 pub(super) struct Delivery {
     pub(super) reply: Reply,
     /// Which address answered, and how soon.
-    pub(super) origin: Option<(SocketAddr, Duration)>,
+    pub(super) origin: Option<Origin>,
 }
+
+/// An address that answered, and how soon.
+type Origin = (SocketAddr, Duration);
 
 /// The answer for the client that started the fetch.
 pub(super) enum Reply {
+    /// A stored response that was found elsewhere.
+    Found(Usable),
     /// A stored response.
     Stored(Arc<Entry>, Outcome),
     /// A response that is arriving; its fields once more, as a map.
@@ -54,6 +58,9 @@ pub(super) enum Reply {
     /// None.
     Failed(Failure, Outcome),
 }
+
+/// What a fetch came to: the client's answer, and what is left to do.
+pub(super) type Half = (Delivery, Option<Rest>);
 
 /// A fetch under way.
 pub(super) struct Fill {
@@ -85,12 +92,14 @@ impl Fill {
         &self.judgement.inquiry
     }
 
-    /// Asks, and sees it through to the end. Without `reply` it is a refresh that no client waits for.
-    pub(super) async fn run(mut self, reply: Option<oneshot::Sender<Delivery>>) {
-        let reply = Waiting(reply);
-        let need = self.need.clone();
+    /// Asks, and judges what comes.
+    pub(super) async fn ask(mut self) -> Half {
+        let need = std::mem::replace(&mut self.need, Need::nothing_stored());
         match elsewhere::seek(self.shared(), self.inquiry(), need, self.lead.is_some()).await {
-            Sought::Found(usable) => return self.found(usable, reply),
+            Sought::Found(usable) => {
+                self.land(|| Landing::Promoted(Arc::clone(&usable.entry)));
+                return Self::end(Reply::Found(usable), None);
+            }
             Sought::Needed(need, lease) => (self.need, self.lease) = (need, lease),
         }
         // The fetch begins now: purges that came meanwhile are known to it.
@@ -102,30 +111,24 @@ impl Fill {
             match self.put(&question).await {
                 Err(error) => {
                     let failure = Failure::of_origin(self.inquiry(), &error);
-                    return self.failed(&failure, reply);
+                    return self.failed(&failure);
                 }
                 Ok(answer) if question.is_missed_by(&answer) || self.is_spoilt(&question, &answer) => {
                     question = Question::Whole;
                 }
-                Ok(answer) => return self.answered(&question, answer, reply).await,
+                Ok(answer) => return self.answered(&question, answer),
             }
         }
     }
 
-    /// A stored response came from elsewhere: it answers as one from memory does.
-    fn found(self, usable: Usable, reply: Waiting) {
-        self.land(|| Landing::Promoted(Arc::clone(&usable.entry)));
-        usable.entry.count_hit();
-        // A refresh has nobody to tell; and what it has just found is what it was to bring.
-        if usable.refresh && reply.is_awaited() {
-            refresh::in_background(self.shared(), self.inquiry(), &usable.entry);
-        }
-        reply.send(Reply::Stored(usable.entry, usable.outcome), None);
+    /// Stores the answer to a POST that says it is what a GET would get (RFC 9110 §9.3.3), if it may be.
+    pub(super) fn adopt(self, answer: Answer) -> Half {
+        self.fresh(answer)
     }
 
-    /// Stores the answer to a POST that says it is what a GET would get (RFC 9110 §9.3.3), if it may be.
-    pub(super) async fn adopt(self, answer: Answer, reply: oneshot::Sender<Delivery>) {
-        self.fresh(answer, Waiting(Some(reply))).await;
+    /// There is nothing left to do.
+    fn end(reply: Reply, origin: Option<Origin>) -> Half {
+        (Delivery { reply, origin }, None)
     }
 
     /// Puts the question to the origin.
@@ -149,14 +152,14 @@ impl Fill {
     }
 
     /// The origin could not be asked, or did not answer.
-    fn failed(self, failure: &Failure, reply: Waiting) {
+    fn failed(self, failure: &Failure) -> Half {
         // Each follower stands by what is stored for it, or is told of the failure.
         self.land(|| Landing::Failed(Arc::new(failure.clone())));
-        let reply_with = match self.fallback() {
+        let reply = match self.fallback() {
             Some((entry, outcome)) => Reply::Stored(entry, outcome),
             None => Reply::Failed(failure.clone(), self.need.outcome()),
         };
-        reply.send(reply_with, None);
+        Self::end(reply, None)
     }
 
     fn fallback(&self) -> Option<(Arc<Entry>, Outcome)> {
@@ -170,33 +173,33 @@ impl Fill {
     }
 
     /// Judges the origin's answer.
-    async fn answered(self, question: &Question, answer: Answer, reply: Waiting) {
+    fn answered(self, question: &Question, answer: Answer) -> Half {
         let origin = Some((answer.address, answer.first_byte));
         if reuse::is_origin_trouble(answer.status)
             && let Some((entry, mut outcome)) = self.fallback()
         {
             outcome.forward_status = Some(answer.status);
             self.land(|| Landing::Troubled);
-            return reply.send(Reply::Stored(entry, outcome), origin);
+            return Self::end(Reply::Stored(entry, outcome), origin);
         }
         match (question, answer.status) {
             // We asked without a condition: there is nothing that it could confirm.
-            (Question::Whole, StatusCode::NOT_MODIFIED) => self.failed(&Failure::unasked_304(), reply),
-            (Question::Validate(entry), StatusCode::NOT_MODIFIED) => self.validated(entry, &answer, reply),
-            _ if self.inquiry().method == Method::HEAD => self.head(answer, reply),
+            (Question::Whole, StatusCode::NOT_MODIFIED) => self.failed(&Failure::unasked_304()),
+            (Question::Validate(entry), StatusCode::NOT_MODIFIED) => self.validated(entry, &answer),
+            _ if self.inquiry().method == Method::HEAD => self.head(answer),
             (Question::Rest(part), StatusCode::PARTIAL_CONTENT) => {
                 let head = self.judgement.completed(part, &answer).head;
                 let before = part.body.pieces().to_vec();
                 let length = range::content_range(&answer.headers).map(|rest| part.body.len() + rest.length());
                 let fields = head.headers.to_map();
-                self.stream(Admitted { head, fields, part: None, length }, answer, before, reply).await;
+                self.stream(Admitted { head, fields, part: None, length }, answer, before)
             }
-            _ => self.fresh(answer, reply).await,
+            _ => self.fresh(answer),
         }
     }
 
     /// A stored response was found good.
-    fn validated(mut self, entry: &Arc<Entry>, answer: &Answer, reply: Waiting) {
+    fn validated(mut self, entry: &Arc<Entry>, answer: &Answer) -> Half {
         let renewed = self.judgement.freshened(entry, &answer.headers);
         let is_stored = renewed.refusal.is_none();
         let fresh = self.keep(entry, renewed);
@@ -207,7 +210,7 @@ impl Fill {
         let shareable = is_stored && reuse::is_shareable(&fresh.head.freshness, now);
         self.learn_of_staleness(shareable);
         self.land(|| if shareable { Landing::Stored(Arc::clone(&fresh)) } else { Landing::Unshareable });
-        reply.send(Reply::Stored(fresh, outcome), Some((answer.address, answer.first_byte)));
+        Self::end(Reply::Stored(fresh, outcome), Some((answer.address, answer.first_byte)))
     }
 
     /// The stored response with its new head, in the place of the old one, if it may be stored at all.
@@ -248,7 +251,7 @@ impl Fill {
     }
 
     /// The answer to a HEAD: never stored, but it tells of what is. RFC 9111 §4.3.5.
-    fn head(mut self, answer: Answer, reply: Waiting) {
+    fn head(mut self, answer: Answer) -> Half {
         if let Some(entry) = &self.need.stored.clone() {
             let head = &entry.head;
             match validation::head_effect(head.status, &head.headers, entry.body.len(), answer.status, &answer.headers)
@@ -267,26 +270,26 @@ impl Fill {
             }
         }
         let why = self.need.why;
-        self.through(answer, why, reply);
+        self.through(answer, why)
     }
 
     /// The answer is for this client alone.
-    fn through(self, answer: Answer, why: Detail, reply: Waiting) {
+    fn through(self, answer: Answer, why: Detail) -> Half {
         self.land(|| Landing::Unshareable);
         let outcome = Outcome { forward_status: Some(answer.status), detail: Some(why), ..self.need.outcome() };
         let origin = Some((answer.address, answer.first_byte));
         let response = through::respond(answer, self.inquiry(), &outcome);
-        reply.send(Reply::Through(Box::new(response), outcome), origin);
+        Self::end(Reply::Through(Box::new(response), outcome), origin)
     }
 
     /// A new response: stored if it may be, or for this client alone.
-    async fn fresh(self, mut answer: Answer, reply: Waiting) {
+    fn fresh(self, mut answer: Answer) -> Half {
         match self.judgement.admit(&mut answer) {
-            Ok(admitted) => self.stream(admitted, answer, Vec::new(), reply).await,
+            Ok(admitted) => self.stream(admitted, answer, Vec::new()),
             Err(why) => {
                 self.learn(reuse::lesson(answer.status, why), why, answer.status);
                 let known = self.need.why == Detail::HitForMiss;
-                self.through(answer, if known { Detail::HitForMiss } else { why }, reply);
+                self.through(answer, if known { Detail::HitForMiss } else { why })
             }
         }
     }
@@ -323,8 +326,8 @@ impl Fill {
         }
     }
 
-    /// Delivers a response while it arrives, and stores it when it is complete. `before` is what is there of it.
-    async fn stream(mut self, admitted: Admitted, answer: Answer, before: Vec<Bytes>, reply: Waiting) {
+    /// Delivers a response while it arrives, to be stored when it is complete. `before` is what is there of it.
+    fn stream(self, admitted: Admitted, answer: Answer, before: Vec<Bytes>) -> Half {
         let Admitted { head, fields, part, length } = admitted;
         let origin = Some((answer.address, answer.first_byte));
         let stored_before: u64 = before.iter().map(|piece| piece.len() as u64).sum();
@@ -341,25 +344,42 @@ impl Fill {
                 if shareable { Landing::Streaming(Arc::clone(&head), body.clone()) } else { Landing::Unshareable }
             },
         );
-        if reply.is_awaited()
-            && let Some(reader) = body.reader()
-        {
-            let ttl = Some(head.freshness.ttl(head.received_at));
-            let outcome = Outcome { forward_status: Some(answer.status), stored: true, ttl, ..self.need.outcome() };
-            reply.send(Reply::Streaming(Arc::clone(&head), fields, reader, outcome), origin);
-        }
-        drop(body);
-        let lease = self.lease.take();
+        let Some(reader) = body.reader() else {
+            unreachable!("a body that has just begun can be read from its beginning")
+        };
+        let ttl = Some(head.freshness.ttl(head.received_at));
+        let outcome = Outcome { forward_status: Some(answer.status), stored: true, ttl, ..self.need.outcome() };
+        let reply = Reply::Streaming(Arc::clone(&head), fields, reader, outcome);
+        let rest = Rest { fill: self, head, part, length, writer, body: answer.body };
+        (Delivery { reply, origin }, Some(rest))
+    }
+}
+
+/// What is left of a fetch when its client has its answer: the body, which is to be stored.
+pub(super) struct Rest {
+    fill: Fill,
+    head: Arc<Head>,
+    part: Option<Part>,
+    length: Option<u64>,
+    writer: Writer,
+    body: OriginBody,
+}
+
+impl Rest {
+    /// Sees it through to the end.
+    pub(super) async fn pour(self) {
+        let Self { mut fill, head, part, length, writer, body } = self;
+        let lease = fill.lease.take();
         let pour = Pour {
-            shared: self.shared(),
-            key: &self.inquiry().key,
-            lead: self.lead.as_ref(),
-            replaced: self.need.stored.as_ref(),
+            shared: fill.shared(),
+            key: &fill.inquiry().key,
+            lead: fill.lead.as_ref(),
+            replaced: fill.need.stored.as_ref(),
             head: &head,
             part,
             length,
         };
-        pour.run(writer, answer.body, lease).await;
+        pour.run(writer, body, lease).await;
     }
 }
 
@@ -368,20 +388,4 @@ fn forget_dead(ledger: &Ledger, need: &mut Need) {
     let alive = |entry: &Arc<Entry>| entry.standing(ledger) != Standing::Dead;
     need.stored = need.stored.take().filter(alive);
     need.part = need.part.take().filter(alive);
-}
-
-/// The client that waits for the reply, if one does.
-struct Waiting(Option<oneshot::Sender<Delivery>>);
-
-impl Waiting {
-    fn is_awaited(&self) -> bool {
-        self.0.as_ref().is_some_and(|reply| !reply.is_closed())
-    }
-
-    /// A client that has left is not told.
-    fn send(self, reply: Reply, origin: Option<(SocketAddr, Duration)>) {
-        if let Some(sender) = self.0 {
-            drop(sender.send(Delivery { reply, origin }));
-        }
-    }
 }

@@ -1,16 +1,12 @@
 //! Nothing stored will do: who asks the origin, and who waits?
 
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use http::{HeaderMap, Method};
 use tokio::sync::oneshot;
-use tokio::sync::oneshot::error::TryRecvError;
 
 use super::failure::{self, Failure};
-use super::fill::{Delivery, Fill, Reply};
+use super::fill::{Delivery, Fill, Half, Reply};
 use super::inquiry::Inquiry;
 use super::judgement::Judgement;
 use super::look_up::{self, Found, Need};
@@ -122,65 +118,57 @@ async fn fetch(
     lead: Option<Lead<Failure>>,
     exchange: &mut Exchange,
 ) -> Answered {
-    let (reply, replied) = oneshot::channel();
     let outcome = need.outcome();
     let is_for_one = lead.is_none();
-    let fill = Box::pin(Fill::new(Arc::clone(shared), Arc::clone(inquiry), need, lead).run(Some(reply)));
+    let fill = Fill::new(Arc::clone(shared), Arc::clone(inquiry), need, lead);
     let delivery = if is_for_one {
-        in_place(shared, fill, replied).await
+        // Nobody else can join: until it has an answer it ends with its client, as a passed request does.
+        let counted = shared.tasks.token();
+        let delivery = delivered(shared, fill.ask().await);
+        drop(counted);
+        delivery
     } else {
-        shared.tasks.spawn(fill);
-        replied.await.map_err(|_| TryRecvError::Closed)
-    };
-    let Ok(delivery) = delivery else {
-        return failure::origin_failed(inquiry, &Failure::abandoned(), outcome);
+        let (reply, replied) = oneshot::channel();
+        shared.tasks.spawn(async move {
+            let (delivery, rest) = fill.ask().await;
+            // A client that has left is not told.
+            drop(reply.send(delivery));
+            if let Some(rest) = rest {
+                rest.pour().await;
+            }
+        });
+        match replied.await {
+            Ok(delivery) => delivery,
+            Err(_) => return failure::origin_failed(inquiry, &Failure::abandoned(), outcome),
+        }
     };
     if let Some((address, first_byte)) = delivery.origin {
         exchange.origin(address, first_byte);
     }
-    delivered(shared, inquiry, delivery)
-}
-
-/// Runs a fetch that nobody else can join as far as its reply: until then it ends with its client, as a passed request
-/// does. What is left of it then, a body that is to be stored, goes on by itself.
-async fn in_place(
-    shared: &Shared,
-    mut fill: Pin<Box<impl Future<Output = ()> + Send + 'static>>,
-    mut replied: oneshot::Receiver<Delivery>,
-) -> Result<Delivery, TryRecvError> {
-    let counted = shared.tasks.token();
-    let (delivery, has_ended) = poll_fn(|cx| {
-        let has_ended = fill.as_mut().poll(cx).is_ready();
-        match replied.try_recv() {
-            Err(TryRecvError::Empty) if !has_ended => Poll::Pending,
-            delivery => Poll::Ready((delivery, has_ended)),
-        }
-    })
-    .await;
-    if !has_ended {
-        shared.tasks.spawn(fill);
-    }
-    drop(counted);
-    delivery
+    answer(shared, inquiry, delivery)
 }
 
 /// Answers with the answer to a POST that also answers later GETs.
-pub(super) async fn adopt(judgement: Judgement, answer: Answer) -> Answered {
+pub(super) fn adopt(judgement: Judgement, response: Answer) -> Answered {
     let need = Need { forward: Forward::Method, why: Detail::Method, ..Need::nothing_stored() };
-    let outcome = need.outcome();
     let (shared, inquiry) = (Arc::clone(&judgement.shared), Arc::clone(&judgement.inquiry));
-    let (reply, replied) = oneshot::channel();
-    shared.tasks.spawn(Fill::begun(judgement, need, None).adopt(answer, reply));
-    match replied.await {
-        Ok(delivery) => delivered(&shared, &inquiry, delivery),
-        Err(_) => failure::origin_failed(&inquiry, &Failure::abandoned(), outcome),
+    let delivery = delivered(&shared, Fill::begun(judgement, need, None).adopt(response));
+    answer(&shared, &inquiry, delivery)
+}
+
+/// What the first half of a fetch brought; the second one goes on by itself.
+fn delivered(shared: &Shared, (delivery, rest): Half) -> Delivery {
+    if let Some(rest) = rest {
+        shared.tasks.spawn(rest.pour());
     }
+    delivery
 }
 
 /// The answer that a fetch delivered to the client that started it.
-fn delivered(shared: &Shared, inquiry: &Inquiry, delivery: Delivery) -> Answered {
+fn answer(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, delivery: Delivery) -> Answered {
     let asked = inquiry.asked(shared.clock.now());
     match delivery.reply {
+        Reply::Found(usable) => hit::respond(shared, inquiry, &usable, &asked),
         Reply::Stored(entry, outcome) => (stored::respond(&entry, &asked, &outcome), outcome),
         Reply::Streaming(head, fields, reader, outcome) => {
             (streamed(&head, || fields, inquiry, shared, &outcome, reader), outcome)
