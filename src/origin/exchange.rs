@@ -17,7 +17,6 @@ use super::tunnel::Tunnel;
 use super::upload::Upload;
 use super::upstream::Upstream;
 use super::{Answer, answer, connect};
-use crate::client::Interim;
 use crate::policy::hop;
 
 /// A request that cannot be sent twice uses a connection only if the origin used it a moment ago: should the origin
@@ -25,11 +24,10 @@ use crate::policy::hop;
 const FRESH_ENOUGH: Duration = Duration::from_secs(1);
 
 /// What is to be sent, in as many tries as it takes.
-pub(super) struct Order {
-    pub(super) template: Template,
+pub(super) struct Order<'a> {
+    pub(super) template: Template<'a>,
     /// The body; a try takes it along, and brings it back if it fails.
     pub(super) upload: Option<Upload>,
-    pub(super) interim: Option<Interim>,
 }
 
 /// A try that failed.
@@ -42,15 +40,15 @@ pub(super) struct Failure {
 }
 
 /// A try at one address.
-pub(super) struct Try<'a> {
+pub(super) struct Try<'a, 'r> {
     pub(super) upstream: &'a Arc<Upstream>,
     pub(super) address: &'a Arc<Address>,
-    pub(super) order: &'a mut Order,
+    pub(super) order: &'a mut Order<'r>,
     /// Whether a pooled connection will do.
     pub(super) may_reuse: bool,
 }
 
-impl Try<'_> {
+impl Try<'_, '_> {
     /// Sends the request, and waits for the head of the final answer.
     ///
     /// # Errors
@@ -90,7 +88,8 @@ impl Try<'_> {
             self.upstream.close_an_idle_connection();
         }
         let limit = self.upstream.spec.connect_timeout;
-        connect::open(self.address, || self.peer(), limit, &self.upstream.pool).await
+        // In a box: most requests find a connection, and would carry the room for this.
+        Box::pin(connect::open(self.address, || self.peer(), limit, &self.upstream.pool)).await
     }
 
     /// Sends the request over `connection`, which gives the head of the final answer, and for how long it may be kept.
@@ -142,7 +141,7 @@ impl Try<'_> {
 
     /// Has an interim answer sent to the client. 100 is between the origin and us.
     fn pass_on(&self, status: StatusCode, mut headers: HeaderMap) {
-        if let Some(interim) = &self.order.interim
+        if let Some(interim) = &self.order.template.client.interim
             && status != StatusCode::CONTINUE
         {
             hop::strip(&mut headers);

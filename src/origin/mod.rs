@@ -13,6 +13,7 @@
 //!
 //! Meanwhile `upkeep` resolves names again (`resolve`), closes idle connections and runs the checks of `health`.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +79,7 @@ pub struct Context {
 
 /// A request on its way to an origin.
 #[derive(Debug)]
-pub struct Outbound {
+pub struct Outbound<'a> {
     /// The method.
     pub method: Method,
     /// Path and query, as the origin is to see them.
@@ -87,9 +88,9 @@ pub struct Outbound {
     ///
     /// `TE: trailers`, where it is left in, lets the origin send trailers; `Via`, `Forwarded`, `X-Forwarded-*` are
     /// those of trusted proxies, and are extended.
-    pub headers: HeaderMap,
+    pub headers: Cow<'a, HeaderMap>,
     /// Who asks.
-    pub client: Client,
+    pub client: &'a Client,
     /// The body.
     pub body: RequestBody,
     /// The hash of the request's key, for consistent hashing.
@@ -169,8 +170,12 @@ impl Origins {
     /// # Errors
     ///
     /// No answer, or none that may be used; [`OriginError::status`] says what the client is told.
-    pub async fn fetch(&self, origin: OriginId, request: Outbound) -> Result<Answer, OriginError> {
-        self.upstream(origin).fetch(request).await
+    pub fn fetch<'a>(
+        &'a self,
+        origin: OriginId,
+        request: Outbound<'a>,
+    ) -> impl Future<Output = Result<Answer, OriginError>> + Send + 'a {
+        self.upstream(origin).fetch(request)
     }
 
     /// The name of an origin, one of this configuration's.

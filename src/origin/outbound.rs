@@ -1,5 +1,6 @@
 //! What goes out to an origin: the request's head, newly written from what we know of it.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HeaderName, UPGRADE, VIA};
@@ -25,12 +26,12 @@ const CAPABILITY: (HeaderName, &str) = (HeaderName::from_static("surrogate-capab
 
 /// A request's head as it goes out, written for each try: most need one.
 #[derive(Debug)]
-pub(super) struct Template {
+pub(super) struct Template<'a> {
     pub(super) method: Method,
     target: PathAndQuery,
     /// What the client's request says.
-    given: HeaderMap,
-    client: Client,
+    given: Cow<'a, HeaderMap>,
+    pub(super) client: &'a Client,
     /// Whether it asks for another protocol.
     pub(super) upgrade: bool,
     /// How the body is sent.
@@ -40,9 +41,9 @@ pub(super) struct Template {
     preserve_host: bool,
 }
 
-impl Template {
+impl<'a> Template<'a> {
     /// The head for `request`, and its body; with `preserve_host` the origin is told the client's `Host`.
-    pub(super) fn of(request: Outbound, preserve_host: bool) -> (Self, RequestBody) {
+    pub(super) fn of(request: Outbound<'a>, preserve_host: bool) -> (Self, RequestBody) {
         let (framing, says_none) = (framing(&request), says_none(&request));
         let Outbound { method, target, headers: given, client, body, upgrade, .. } = request;
         (Self { method, target, given, client, upgrade, framing, says_none, preserve_host }, body)
@@ -64,7 +65,7 @@ impl Template {
         // The first field, as RFC 9110 §7.2 advises.
         let host = if self.preserve_host { client.authority.as_bytes() } else { authority.as_bytes() };
         write_field(&mut out, "host", host);
-        for (name, value) in given {
+        for (name, value) in &**given {
             if goes_on(name) || (self.upgrade && name == UPGRADE) {
                 write_field(&mut out, name.as_str(), value.as_bytes());
             }
@@ -136,7 +137,7 @@ fn goes_on(name: &HeaderName) -> bool {
 }
 
 /// How long the body is, newly: what the client said is not repeated, what we know of it is.
-fn framing(request: &Outbound) -> Framing {
+fn framing(request: &Outbound<'_>) -> Framing {
     use http_body::Body as _;
     if request.body.is_empty() {
         Framing::None
@@ -146,7 +147,7 @@ fn framing(request: &Outbound) -> Framing {
 }
 
 /// Whether it has to be said that there is no body. RFC 9110 §8.6: by methods that usually have one.
-fn says_none(request: &Outbound) -> bool {
+fn says_none(request: &Outbound<'_>) -> bool {
     matches!(request.method, Method::POST | Method::PUT | Method::PATCH) || request.headers.contains_key(CONTENT_LENGTH)
 }
 
@@ -220,13 +221,14 @@ mod tests {
         }
     }
 
-    fn sent(method: Method, fields: &[(&str, &str)], client: Client, upgrade: bool) -> Vec<String> {
+    fn sent(method: Method, fields: &[(&str, &str)], client: &Client, upgrade: bool) -> Vec<String> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
         }
         let target = PathAndQuery::from_static("/a?b");
         let body = RequestBody::empty();
+        let headers = Cow::Owned(headers);
         let request = Outbound { method, target, headers, client, body, affinity: 0, upgrade };
         let (template, _) = Template::of(request, false);
         let head = String::from_utf8(template.head(&HeaderValue::from_static("origin:1"))).unwrap();
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn a_request_is_introduced_and_keeps_its_order() {
         let fields = [("b", "1"), ("expect", "100-continue"), ("a", "2"), ("host", "evil"), ("b", "3"), ("te", "gzip")];
-        let lines = sent(Method::GET, &fields, client("192.0.2.9", "shop.example:8080"), false);
+        let lines = sent(Method::GET, &fields, &client("192.0.2.9", "shop.example:8080"), false);
         let want = [
             "host: origin:1",
             "b: 1",
@@ -265,7 +267,7 @@ mod tests {
             ("forwarded", "for=198.51.100.1"),
             ("via", "2 edge"),
         ];
-        let lines = sent(Method::GET, &fields, client("[2001:db8::1]", "shop.example"), false);
+        let lines = sent(Method::GET, &fields, &client("[2001:db8::1]", "shop.example"), false);
         for want in [
             "x-forwarded-for: 198.51.100.1, 198.51.100.2, 2001:db8::1",
             "x-forwarded-host: first.example",
@@ -295,7 +297,7 @@ mod tests {
             (Method::GET, &[("keep-alive", "timeout=1")], false, "keep-alive", None, "about the client's connection"),
         ];
         for (method, fields, upgrade, name, want, why) in cases {
-            let lines = sent(method.clone(), fields, client("192.0.2.9", "shop.example"), *upgrade);
+            let lines = sent(method.clone(), fields, &client("192.0.2.9", "shop.example"), *upgrade);
             let prefix = format!("{name}: ");
             let found = lines.iter().find_map(|line| line.strip_prefix(&prefix));
             assert_eq!(found, *want, "{method} {fields:?}: {why}");

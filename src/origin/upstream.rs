@@ -83,11 +83,19 @@ impl Upstream {
     }
 
     /// Asks the origin: tries, and tries again where that is safe and allowed.
-    pub(super) async fn fetch(self: &Arc<Self>, mut request: Outbound) -> Result<Answer, OriginError> {
-        let (interim, affinity) = (request.client.interim.take(), request.affinity);
+    pub(super) fn fetch<'a>(
+        self: &'a Arc<Self>,
+        request: Outbound<'a>,
+    ) -> impl Future<Output = Result<Answer, OriginError>> + Send + 'a {
+        let affinity = request.affinity;
         let (template, body) = Template::of(request, self.spec.preserve_host);
         let upload = (!body.is_empty()).then(|| Upload::new(body));
-        let mut order = Order { template, upload, interim };
+        let mut order = Order { template, upload };
+        // An `async fn` carries its arguments twice, and these are large.
+        async move { self.carry_out(&mut order, affinity).await }
+    }
+
+    async fn carry_out(self: &Arc<Self>, order: &mut Order<'_>, affinity: u64) -> Result<Answer, OriginError> {
         if !self.is_up() {
             // Nobody waits in the queue for that.
             return Err(self.all_ejected());
@@ -101,16 +109,15 @@ impl Upstream {
                 Some(permit) => permit,
                 None => self.pool.permit().await.inspect_err(|error| self.count(error))?,
             };
-            let failure =
-                match (Try { upstream: self, address: &address, order: &mut order, may_reuse }).run(held).await {
-                    Ok(answer) => {
-                        self.succeeded(&address, &answer);
-                        return Ok(answer);
-                    }
-                    Err(failure) => failure,
-                };
+            let failure = match (Try { upstream: self, address: &address, order, may_reuse }).run(held).await {
+                Ok(answer) => {
+                    self.succeeded(&address, &answer);
+                    return Ok(answer);
+                }
+                Err(failure) => failure,
+            };
             self.failed(&address, &failure);
-            match course.next(&address, &failure, &order) {
+            match course.next(&address, &failure, order) {
                 Some(next) => address = next,
                 None => return Err(failure.error),
             }
@@ -235,7 +242,7 @@ impl<'a> Course<'a> {
     }
 
     /// Where to go after a failure at `address`.
-    fn next(&mut self, address: &Arc<Address>, failure: &Failure, order: &Order) -> Option<Arc<Address>> {
+    fn next(&mut self, address: &Arc<Address>, failure: &Failure, order: &Order<'_>) -> Option<Arc<Address>> {
         self.may_reuse &= !failure.was_reused;
         let failed = Failed {
             reached: failure.reached,

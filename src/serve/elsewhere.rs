@@ -74,20 +74,10 @@ pub(super) enum Sought {
 }
 
 /// Looks elsewhere for what `need` is about. `is_for_many`: others may wait for it here, and so may other nodes.
-pub(super) async fn seek(shared: &Shared, inquiry: &Inquiry, mut need: Need, is_for_many: bool) -> Sought {
-    let Some(elsewhere) = shared.elsewhere.as_ref().filter(|_| may_be_elsewhere(&need)) else {
-        return Sought::Needed(need, None);
-    };
-    let search = Search { shared, inquiry, elsewhere };
-    let began = Instant::now();
-    match search.look(&mut need).await {
-        Ok(Some(usable)) => return Sought::Found(usable),
-        Ok(None) => {}
-        // Who has waited once for a Redis that does not answer does not wait again.
-        Err(Unreachable) => return Sought::Needed(need, None),
-    }
-    match elsewhere.leases.as_ref().filter(|_| is_for_many) {
-        Some(leases) => search.take_turns(leases, began, need).await,
+pub(super) async fn seek(shared: &Shared, inquiry: &Inquiry, need: Need, is_for_many: bool) -> Sought {
+    match shared.elsewhere.as_ref().filter(|_| may_be_elsewhere(&need)) {
+        // In a box: fetches without a second tier would carry the room for it.
+        Some(elsewhere) => Box::pin(Search { shared, inquiry, elsewhere }.run(need, is_for_many)).await,
         None => Sought::Needed(need, None),
     }
 }
@@ -131,6 +121,21 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// Looks, and waits for its turn to ask the origin, where others may be about to.
+    async fn run(&self, mut need: Need, is_for_many: bool) -> Sought {
+        let began = Instant::now();
+        match self.look(&mut need).await {
+            Ok(Some(usable)) => return Sought::Found(usable),
+            Ok(None) => {}
+            // Who has waited once for a Redis that does not answer does not wait again.
+            Err(Unreachable) => return Sought::Needed(need, None),
+        }
+        match self.elsewhere.leases.as_ref().filter(|_| is_for_many) {
+            Some(leases) => self.take_turns(leases, began, need).await,
+            None => Sought::Needed(need, None),
+        }
+    }
+
     /// Looks into the second tier. What is there goes into memory; what cannot answer may serve to ask the origin with.
     async fn look(&self, need: &mut Need) -> Result<Option<Usable>, Unreachable> {
         let Self { shared, inquiry, elsewhere } = self;

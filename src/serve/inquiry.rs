@@ -1,5 +1,6 @@
 //! One request on its way: what was asked, by whom, and what the rules say of it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{CACHE_CONTROL, PRAGMA, RANGE, UPGRADE};
@@ -10,6 +11,7 @@ use super::site::Site;
 use crate::body::request::RequestBody;
 use crate::client::Client;
 use crate::origin::Outbound;
+use crate::policy::conditional;
 use crate::policy::directives::{self, RequestDirectives};
 use crate::policy::key::Key;
 use crate::policy::outcome::Detail;
@@ -58,8 +60,7 @@ pub(super) fn way(method: &Method, headers: &HeaderMap, has_body: bool, treatmen
 impl Inquiry {
     /// The same request as a refresh behind the client's back asks it: a plain GET, which nobody waits for.
     pub(super) fn for_refresh(&self) -> Self {
-        let mut headers = self.headers.clone();
-        crate::policy::conditional::strip(&mut headers, true);
+        let headers = conditional::without(&self.headers).into_owned();
         Self {
             site: Arc::clone(&self.site),
             method: Method::GET,
@@ -112,14 +113,16 @@ impl Inquiry {
     }
 
     /// The request towards the origin, with these fields.
-    pub(super) fn outbound(&self, mut headers: HeaderMap, body: RequestBody) -> Outbound {
+    pub(super) fn outbound<'a>(&'a self, mut headers: Cow<'a, HeaderMap>, body: RequestBody) -> Outbound<'a> {
         let treatment = self.treatment();
-        treatment.request_headers.apply(&mut headers);
+        if !treatment.request_headers.is_empty() {
+            treatment.request_headers.apply(headers.to_mut());
+        }
         Outbound {
             method: self.method.clone(),
             target: strip_prefix(&self.target, &treatment.strip_prefix),
             headers,
-            client: self.client.clone(),
+            client: &self.client,
             body,
             affinity: affinity(&self.key),
             upgrade: false,

@@ -142,7 +142,7 @@ impl Serve {
             let response = stored::respond(&usable.entry, &asked, &usable.outcome);
             return Answer::Ready(Some(conclude(exchange, response, usable.outcome)));
         }
-        let inquiry = Inquiry {
+        let inquiry = Arc::new(Inquiry {
             site: Arc::clone(&site),
             method: parts.method.clone(),
             target,
@@ -150,10 +150,10 @@ impl Serve {
             client,
             routed,
             key: key.to_key(),
-        };
+        });
         let shared = Arc::clone(shared);
         Answer::Slow(Box::pin(async move {
-            let (response, outcome) = story(&shared, &Arc::new(inquiry), decision, body, &mut exchange).await;
+            let (response, outcome) = story(&shared, &inquiry, decision, body, &mut exchange).await;
             conclude(exchange, response, outcome)
         }))
     }

@@ -1,5 +1,6 @@
 //! A request that is never looked up: straight to the origin, in the client's own time.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::UPGRADE;
@@ -27,7 +28,7 @@ pub(super) async fn pass(
 ) -> Answered {
     let outcome = outcome(why);
     let upgrade = body.take_upgrade();
-    let mut outbound = inquiry.outbound(inquiry.headers.clone(), body);
+    let mut outbound = inquiry.outbound(Cow::Borrowed(&inquiry.headers), body);
     outbound.upgrade = why == Detail::Upgrade || inquiry.headers.contains_key(UPGRADE);
     let (before, requested_at) = (shared.ledger.stamp(), shared.clock.now());
     let answer = match inquiry.site.origins.fetch(origin, outbound).await {

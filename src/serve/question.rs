@@ -1,5 +1,6 @@
 //! What is asked of the origin, beside the client's own request, and does the answer fit?
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::header::{IF_RANGE, RANGE};
@@ -47,16 +48,16 @@ impl Question {
 
     /// The client's fields, with the range and the conditions that this question takes. The client's own ones go
     /// along only where the answer is for it alone: they must not narrow what is stored.
-    pub(super) fn fields(&self, asked: &HeaderMap) -> HeaderMap {
-        let mut headers = asked.clone();
-        match self {
-            Self::AsAsked => return headers,
-            Self::Whole | Self::Validate(_) | Self::Rest(_) => conditional::strip(&mut headers, true),
-        }
+    pub(super) fn fields<'a>(&self, asked: &'a HeaderMap) -> Cow<'a, HeaderMap> {
+        let mut headers = match self {
+            Self::AsAsked => return Cow::Borrowed(asked),
+            Self::Whole | Self::Validate(_) | Self::Rest(_) => conditional::without(asked),
+        };
         match self {
             Self::AsAsked | Self::Whole => {}
-            Self::Validate(entry) => validation::conditions(&entry.head.headers).apply(&mut headers),
+            Self::Validate(entry) => validation::conditions(&entry.head.headers).apply(headers.to_mut()),
             Self::Rest(entry) => {
+                let headers = headers.to_mut();
                 headers.insert(RANGE, rest_of(entry));
                 // RFC 9110 §13.1.5: a strong validator, or none.
                 let etag = validation::conditions(&entry.head.headers).if_none_match;

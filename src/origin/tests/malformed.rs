@@ -101,11 +101,12 @@ async fn interim_answers_go_to_the_client_as_they_come() {
     .await;
     let origins = start(spec(&[origin.address])).await;
     let (sender, mut interim) = mpsc::unbounded_channel();
-    let mut asked = get();
-    asked.client.interim = Some(crate::client::Interim::new(move |status, headers| {
+    let told = crate::client::Interim::new(move |status, headers| {
         sender.send((status.as_u16(), format!("{headers:?}"))).unwrap();
-    }));
-    assert_eq!(ask_and_read(&origins, asked).await, (200, "ok".to_owned()));
+    });
+    let client = Client { interim: Some(told), ..client() };
+    assert_eq!(ask_and_read(&origins, Outbound { client: &client, ..get() }).await, (200, "ok".to_owned()));
+    drop(client);
     assert_eq!(interim.recv().await.unwrap(), (103, "{\"link\": \"</a>\"}".to_owned()));
     assert_eq!(interim.recv().await.unwrap(), (102, "{}".to_owned()));
     assert!(interim.recv().await.is_none(), "100 is between the origin and us");

@@ -1,9 +1,10 @@
 //! Does asking the origin work, over real sockets, against origins that follow a script byte by byte?
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -198,29 +199,30 @@ fn client() -> Client {
     }
 }
 
-fn request(method: Method, path: &'static str) -> Outbound {
+fn request(method: Method, path: &'static str) -> Outbound<'static> {
+    static CLIENT: LazyLock<Client> = LazyLock::new(client);
     Outbound {
         method,
         target: PathAndQuery::from_static(path),
-        headers: HeaderMap::new(),
-        client: client(),
+        headers: Cow::Owned(HeaderMap::new()),
+        client: &CLIENT,
         body: RequestBody::empty(),
         affinity: 0,
         upgrade: false,
     }
 }
 
-fn get() -> Outbound {
+fn get() -> Outbound<'static> {
     request(Method::GET, "/x")
 }
 
-fn with(mut request: Outbound, name: &'static str, value: &'static str) -> Outbound {
-    request.headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+fn with(mut request: Outbound<'static>, name: &'static str, value: &'static str) -> Outbound<'static> {
+    request.headers.to_mut().append(HeaderName::from_static(name), HeaderValue::from_static(value));
     request
 }
 
 /// Asks the first origin.
-async fn ask(origins: &Origins, request: Outbound) -> Result<Answer, OriginError> {
+async fn ask(origins: &Origins, request: Outbound<'_>) -> Result<Answer, OriginError> {
     within(origins.fetch(OriginId(0), request)).await
 }
 
@@ -230,7 +232,7 @@ async fn read(answer: Answer) -> (u16, Result<Bytes, BoxError>) {
     (status, within(answer.body.collect()).await.map(http_body_util::Collected::to_bytes))
 }
 
-async fn ask_and_read(origins: &Origins, request: Outbound) -> (u16, String) {
+async fn ask_and_read(origins: &Origins, request: Outbound<'_>) -> (u16, String) {
     let (status, body) = read(ask(origins, request).await.unwrap()).await;
     (status, String::from_utf8(body.unwrap().to_vec()).unwrap())
 }
@@ -265,6 +267,6 @@ fn client_body(framing: &str, limit: u64, idle: Duration) -> (RequestBody, tokio
     (RequestBody::new(Source::Connection(taker), limit, idle), ours)
 }
 
-fn post(body: RequestBody) -> Outbound {
+fn post(body: RequestBody) -> Outbound<'static> {
     Outbound { body, ..request(Method::POST, "/form") }
 }

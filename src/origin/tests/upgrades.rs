@@ -16,7 +16,7 @@ async fn echo() -> Scripted {
     .await
 }
 
-fn upgrade() -> Outbound {
+fn upgrade() -> Outbound<'static> {
     let asked = with(with(get(), "connection", "upgrade"), "upgrade", "echo");
     Outbound { upgrade: true, ..asked }
 }

@@ -233,7 +233,7 @@ fn collapse(case: &Case<'_>, need: &Need) -> &'static str {
 }
 
 fn ask(case: &Case<'_>, need: &Need) -> String {
-    let target = case.inquiry.outbound(http::HeaderMap::new(), crate::body::request::RequestBody::empty()).target;
+    let target = case.inquiry.outbound(std::borrow::Cow::default(), crate::body::request::RequestBody::empty()).target;
     match Asking::of(&case.inquiry, need) {
         Asking::Whole => format!("The origin is asked for all of {target}."),
         Asking::AsAsked => format!("The origin is asked for {target} with the client's own range and conditions."),
