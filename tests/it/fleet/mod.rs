@@ -52,6 +52,11 @@ pub(super) async fn are_met(node: &Edge, count: usize) {
     .await;
 }
 
+/// Waits until a node hears the log: before that, what others stored is not used unasked.
+pub(super) async fn hears(node: &Edge) {
+    eventually("the log is heard", async || (stats(node).await["redis"]["heard"] == true).then_some(())).await;
+}
+
 pub(super) async fn get(node: &Edge, target: &str) -> Reply {
     node.get_with(target, &[HOST]).await
 }

@@ -1,6 +1,6 @@
 //! Does Redis keep what nodes store, and give nothing else?
 
-use super::{HOST, get, name, node, nodes, numbered, stats, written};
+use super::{HOST, get, hears, name, node, nodes, numbered, stats, written};
 use crate::support::edge::Edge;
 use crate::support::eventually;
 use crate::support::origin::{Origin, ok, status};
@@ -19,6 +19,7 @@ async fn what_was_stored_is_hit_after_a_restart_with_its_age_and_its_tags() {
     let node = nodes(1, &origin, &redis.url()).await.remove(0);
     assert_eq!(get(&node, "/a").await.brief(), (200, "v1"));
     let node = restarted(node, &origin, &redis).await;
+    hears(&node).await;
     let again = get(&node, "/a").await;
     assert_eq!((again.brief(), origin.hits()), ((200, "v1"), 1));
     assert!(again.cache().hit && again.cache().says("redis"), "{:?}", again.cache());
@@ -28,6 +29,7 @@ async fn what_was_stored_is_hit_after_a_restart_with_its_age_and_its_tags() {
     super::purge(&node, super::of_tag()).await;
     assert_eq!(get(&node, "/a").await.brief(), (200, "v2"), "its tags came along");
     let node = restarted(node, &origin, &redis).await;
+    hears(&node).await;
     assert_eq!(get(&node, "/a").await.brief(), (200, "v2"), "what was purged before the restart stays so");
     assert_eq!(origin.hits(), 2);
 }
