@@ -112,7 +112,7 @@ pub(crate) async fn run_secure<H: Handler>(
 async fn talk<H, I>(caller: Caller<I>, (door, drain, streams): House<'_, H>)
 where
     H: Handler,
-    I: Socket + Send + 'static,
+    I: Socket + Send + Sync + 'static,
 {
     let Caller { mut socket, facts, is_http2, pulse, meter } = caller;
     let server = door.settings.load_full();
@@ -181,7 +181,7 @@ async fn opening(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<(BytesMut,
 async fn speak_http1<H, I>(mut connection: http1::Connection<I, H>, drain: &Drain)
 where
     H: Handler,
-    I: Socket + Send + 'static,
+    I: Socket + Send + Sync + 'static,
 {
     match drain.steer(&mut connection, |connection| connection.get_mut().end()).await {
         Ok(Some(upgrader)) => connection.hand_over(upgrader),
@@ -198,7 +198,7 @@ async fn speak_http2<H, I>(
     streams: TaskTracker,
 ) where
     H: Handler,
-    I: Socket + Send + 'static,
+    I: Socket + Send + Sync + 'static,
 {
     let mut builder = library::Builder::new(Spawner(streams));
     builder.timer(TokioTimer::new());

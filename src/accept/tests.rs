@@ -638,7 +638,7 @@ async fn an_upgraded_connection_becomes_a_tunnel() {
         );
         let upgrade = request.body_mut().take_upgrade().expect("an upgrade");
         tokio::spawn(async move {
-            let mut tunnel = upgrade.await.expect("upgraded");
+            let mut tunnel = upgrade.await.expect("upgraded").stream;
             let mut bytes = [0; 4];
             tunnel.read_exact(&mut bytes).await.expect("four bytes");
             // Looks like a refusal; in a tunnel it is none.

@@ -13,10 +13,9 @@ use super::outbound::Template;
 use super::pool::{Connection, IDLE_LIMIT, Permit};
 use super::retry::Reached;
 use super::stream::{Lease, OriginBody};
-use super::tunnel::Tunnel;
 use super::upload::Upload;
 use super::upstream::Upstream;
-use super::{Answer, answer, connect};
+use super::{Answer, answer, connect, tunnel};
 use crate::policy::hop;
 
 /// A request that cannot be sent twice uses a connection only if the origin used it a moment ago: should the origin
@@ -130,7 +129,7 @@ impl Try<'_, '_> {
     ) -> Answer {
         let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let (body, upgraded) = if is_switch {
-            (OriginBody::default(), Some(Tunnel::over(connection)))
+            (OriginBody::default(), Some(tunnel::over(connection)))
         } else {
             let (pool, limit) = (Arc::clone(&self.upstream.pool), self.upstream.spec.between_bytes_timeout);
             let is_wanted = head.status.is_success();

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::body::request::RequestBody;
+use crate::body::upgrade::Upgraded;
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::config::settings;
@@ -62,7 +63,6 @@ pub use resolve::ResolveError;
 pub use start::StartError;
 pub use stream::OriginBody;
 pub use tls::TlsError;
-pub use tunnel::Tunnel;
 
 /// What origins need of the process.
 #[derive(Debug, Clone)]
@@ -113,7 +113,7 @@ pub struct Answer {
     /// The time that the try took to the head of the answer, connecting included.
     pub first_byte: Duration,
     /// What the connection has become, with a 101.
-    pub upgraded: Option<Tunnel>,
+    pub upgraded: Option<Upgraded>,
 }
 
 /// The origins of one configuration. A clone is the same origins.

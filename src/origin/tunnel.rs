@@ -4,52 +4,42 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::connect::Stream;
 use super::pool::Connection;
+use crate::body::upgrade::Upgraded;
 
-/// A connection to an origin that has become a tunnel. It counts among the origin's connections until it is dropped.
-pub struct Tunnel {
-    /// What came with the head of the answer.
-    first: Bytes,
-    connection: Box<Connection>,
+/// Gives a connection to an origin to those who speak the other protocol.
+pub(super) fn over(mut connection: Box<Connection>) -> Upgraded {
+    Upgraded { first: connection.http.take_rest(), stream: Box::new(Tunnel(connection)) }
 }
 
+/// Keeps the connection's place among the origin's.
+struct Tunnel(Box<Connection>);
+
 impl Tunnel {
-    pub(super) fn over(mut connection: Box<Connection>) -> Self {
-        Self { first: connection.http.take_rest(), connection }
+    fn stream(self: Pin<&mut Self>) -> Pin<&mut Stream> {
+        Pin::new(self.get_mut().0.http.stream())
     }
 }
 
 impl AsyncRead for Tunnel {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.first.is_empty() {
-            return Pin::new(self.connection.http.stream()).poll_read(cx, buffer);
-        }
-        let taken = self.first.len().min(buffer.remaining());
-        buffer.put_slice(&self.first[..taken]);
-        self.first.advance(taken);
-        Poll::Ready(Ok(()))
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Tunnel {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(self.connection.http.stream()).poll_write(cx, bytes)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream().poll_write(cx, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.connection.http.stream()).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.connection.http.stream()).poll_shutdown(cx)
-    }
-}
-
-impl std::fmt::Debug for Tunnel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tunnel")
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(cx)
     }
 }

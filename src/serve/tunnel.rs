@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Response};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use super::inquiry::Inquiry;
 use super::{Shared, through};
 use crate::body::response::ResponseBody;
-use crate::body::upgrade::Upgrade;
-use crate::origin::{Answer, Tunnel};
+use crate::body::upgrade::{Upgrade, Upgraded};
+use crate::origin::Answer;
 use crate::policy::outcome::Outcome;
 
 /// How long a tunnel may be silent both ways. A peer that has vanished says nothing, and would keep a connection of
@@ -47,7 +47,7 @@ pub(super) fn join(
 }
 
 /// Copies both ways until both ends have closed, nothing is said for too long, or the process ends.
-async fn relay(client: Upgrade, origin: Tunnel, stop: CancellationToken) {
+async fn relay(client: Upgrade, origin: Upgraded, stop: CancellationToken) {
     let both = async {
         if let Ok(client) = client.await {
             copy_both(client, origin).await;
@@ -62,9 +62,10 @@ async fn relay(client: Upgrade, origin: Tunnel, stop: CancellationToken) {
 }
 
 /// An end that vanishes is an end; there is nobody to tell.
-async fn copy_both(client: impl AsyncRead + AsyncWrite, origin: impl AsyncRead + AsyncWrite) {
-    let (client_reads, client_writes) = split(client);
-    let (origin_reads, origin_writes) = split(origin);
+async fn copy_both(client: Upgraded, origin: Upgraded) {
+    let (client_reads, client_writes) = split(client.stream);
+    let (origin_reads, origin_writes) = split(origin.stream);
+    let (client_reads, origin_reads) = ((&*client.first).chain(client_reads), (&*origin.first).chain(origin_reads));
     let (heard, mut last) = watch::channel(Instant::now());
     let ways = async {
         tokio::join!(copy(client_reads, origin_writes, &heard), copy(origin_reads, client_writes, &heard));
@@ -85,11 +86,7 @@ async fn copy_both(client: impl AsyncRead + AsyncWrite, origin: impl AsyncRead +
 }
 
 /// Copies one way; passes the end on, so that the other way can go on alone.
-async fn copy<R: AsyncRead, W: AsyncWrite>(
-    mut from: ReadHalf<R>,
-    mut to: WriteHalf<W>,
-    heard: &watch::Sender<Instant>,
-) {
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, heard: &watch::Sender<Instant>) {
     let mut buffer = vec![0; BUFFER];
     loop {
         let count = from.read(&mut buffer).await.unwrap_or(0);
@@ -103,14 +100,18 @@ async fn copy<R: AsyncRead, W: AsyncWrite>(
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_tunnel_passes_each_end_on_and_ends_when_nobody_speaks() {
         let (mut client, near) = tokio::io::duplex(64);
         let (mut origin, far) = tokio::io::duplex(64);
+        let near = Upgraded { first: Bytes::from_static(b"pi"), stream: Box::new(near) };
+        let far = Upgraded { first: Bytes::new(), stream: Box::new(far) };
         let tunnel = tokio::spawn(copy_both(near, far));
-        client.write_all(b"ping").await.expect("open");
+        client.write_all(b"ng").await.expect("open");
         client.shutdown().await.expect("open");
         let mut said = Vec::new();
         origin.read_to_end(&mut said).await.expect("the end is passed on");

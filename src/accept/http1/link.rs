@@ -62,9 +62,9 @@ impl<I: Socket> Link<I> {
     pub(super) fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self { wire, out, .. } = self;
         if out.left() > 0 {
-            ready!(out.poll_out(cx, |cx, pieces| wire.poll_write(cx, pieces)))?;
+            ready!(out.poll_out(cx, |cx, pieces| wire.poll_send(cx, pieces)))?;
         }
-        wire.poll_flush(cx)
+        wire.poll_sent(cx)
     }
 
     /// Reads on while nothing is expected, so that an end is seen: no more than some bytes. How many they are.

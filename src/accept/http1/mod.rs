@@ -7,14 +7,12 @@
 //! - `wire`: the socket, counted and watched, and its end. `link`: the same with what has come and what is to go out.
 //! - `head`: a request's head. `intake`: its body.
 //! - `exchange`: one request under way. `answer`: the head of its answer.
-//! - `tunnel`: what is left where another protocol takes over.
 
 mod answer;
 mod exchange;
 mod head;
 mod intake;
 mod link;
-mod tunnel;
 mod wire;
 
 use std::future::Future;
@@ -34,7 +32,6 @@ use self::exchange::{Broken, Exchange, Next, Stage};
 use self::head::{Fault, Head, Lines};
 use self::intake::Intake;
 use self::link::{GATHERED, Link, READ_BYTES};
-use self::tunnel::Tunnel;
 use self::wire::Wire;
 use super::express::{Express, MAX_FIELDS, Question, is_close};
 use super::meter::Meter;
@@ -42,7 +39,7 @@ use super::pulse::Pulse;
 use super::reception::Reception;
 use super::socket::Socket;
 use super::{Handler, refusal};
-use crate::body::upgrade::Upgrader;
+use crate::body::upgrade::{Upgraded, Upgrader};
 
 /// The largest body of a hit that is sent from where it was asked for: it fits into what the kernel takes at once, or nearly.
 const MOST_BODY: usize = 128 << 10;
@@ -101,11 +98,11 @@ impl<I: Socket, H: Handler> Connection<I, H> {
     /// Gives the connection to who speaks another protocol on it from now on.
     pub(crate) fn hand_over(self, upgrader: Upgrader)
     where
-        I: Send + 'static,
+        I: Send + Sync + 'static,
     {
         let Link { wire, input, .. } = self.link;
         // Where nobody waits for it, that is its end.
-        let _ = upgrader.send(Box::new(Tunnel { first: input, wire }));
+        let _ = upgrader.send(Upgraded { first: input.freeze(), stream: Box::new(wire) });
     }
 
     /// Waits for a request that cannot be answered at once. `None`: no other one comes.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::accept::meter::Meter;
 use crate::accept::pulse::Pulse;
@@ -60,7 +60,7 @@ impl<I: Socket> AsyncRead for Wire<I> {
 
 impl<I: Socket> Wire<I> {
     /// Writes of these pieces what the client takes.
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let outcome = match pieces {
             [only] if only.len() < LEAST => Pin::new(&mut self.socket).poll_write(cx, only),
             pieces => self.socket.poll_send(cx, pieces),
@@ -80,7 +80,7 @@ impl<I: Socket> Wire<I> {
     }
 
     /// Sees to it that what was written is on its way: TLS may hold it back.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_unflushed {
             ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
             self.is_unflushed = false;
@@ -99,7 +99,7 @@ impl<I: Socket> Wire<I> {
             // connection that is there for one request. Over TLS the last word may have to wait for a slow client: that is
             // not yet the time that it has to close.
             if self.socket.in_the_clear().is_none() || self.pulse.has_surplus() {
-                ready!(self.poll_shutdown(cx))?;
+                ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
             }
             self.is_shut = true;
         }
@@ -108,10 +108,20 @@ impl<I: Socket> Wire<I> {
         }
         Poll::Ready(Ok(()))
     }
+}
 
-    /// Ends our side.
-    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+/// Once another protocol is spoken.
+impl<I: Socket> AsyncWrite for Wire<I> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_send(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_sent(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
     }
 }
 

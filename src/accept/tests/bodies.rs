@@ -5,6 +5,7 @@ use http_body_util::Full;
 use tokio::net::TcpSocket;
 
 use super::*;
+use crate::body::upgrade::Upgraded;
 
 /// Answers without a look at the body.
 async fn ignore(_: Request<RequestBody>, _: Client) -> Response<ResponseBody> {
@@ -150,11 +151,11 @@ async fn what_came_behind_an_upgrade_is_the_tunnels() {
     let edge = Edge::start(settings(), |mut request: Request<RequestBody>, _| async move {
         let upgrade = request.body_mut().take_upgrade().expect("an upgrade");
         tokio::spawn(async move {
-            let mut tunnel = upgrade.await.expect("upgraded");
+            let Upgraded { first, mut stream } = upgrade.await.expect("upgraded");
             let mut bytes = [0; 9];
-            tunnel.read_exact(&mut bytes).await.expect("nine bytes");
-            tunnel.write_all(&bytes).await.expect("written");
-            tunnel.shutdown().await.expect("closed");
+            (&*first).chain(&mut stream).read_exact(&mut bytes).await.expect("nine bytes");
+            stream.write_all(&bytes).await.expect("written");
+            stream.shutdown().await.expect("closed");
         });
         let answer = Response::builder().status(101).header("connection", "upgrade").header("upgrade", "x");
         answer.body(ResponseBody::empty()).expect("sound")

@@ -33,10 +33,10 @@ async fn a_switch_of_protocols_gives_the_connection_away() {
         (&answer.headers["upgrade"], &answer.headers["connection"]),
         (&"echo".parse().unwrap(), &"upgrade".parse().unwrap())
     );
-    let mut tunnel = answer.upgraded.unwrap();
+    let Upgraded { first, stream: mut tunnel } = answer.upgraded.unwrap();
     tunnel.write_all(b"marco").await.unwrap();
     let mut said = [0; 9];
-    within(tunnel.read_exact(&mut said)).await.unwrap();
+    within((&*first).chain(&mut tunnel).read_exact(&mut said)).await.unwrap();
     assert_eq!(&said, b"hellopolo", "what came with the head is not lost");
     // The tunnel counts as a connection until it ends.
     let busy = ask(&origins, upgrade()).await.unwrap_err();
