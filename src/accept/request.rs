@@ -115,6 +115,9 @@ fn check_length(headers: &HeaderMap, max_body: u64) -> Result<(), Turned> {
 
 /// RFC 9110 §10.1.1: `100-continue` is the one expectation there is; HTTP/1.0 has none.
 fn check_expectation(head: &mut Parts) -> Result<(), Turned> {
+    if !head.headers.contains_key(EXPECT) {
+        return Ok(());
+    }
     let is_met = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
     if head.version > Version::HTTP_10 && !head.headers.get_all(EXPECT).iter().all(is_met) {
         return Err(Turned::Away {

@@ -38,11 +38,14 @@ pub fn names_protected_field(headers: &HeaderMap) -> bool {
 ///
 /// Not with a body: nobody agrees where it would end. Not `h2c`: RFC 9113 took it back, and it smuggles past proxies.
 pub fn upgrade(headers: &HeaderMap) -> Option<SmallVec<[HeaderValue; 1]>> {
+    if !headers.contains_key(header::UPGRADE) {
+        return None;
+    }
     let has_option = headers.get_all(header::CONNECTION).iter().any(|line| has_member(line.as_bytes(), b"upgrade"));
     let protocols: SmallVec<[HeaderValue; 1]> = headers.get_all(header::UPGRADE).iter().cloned().collect();
     let mut listed = protocols.iter().flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
     let has_h2c = listed.any(|protocol| protocol.trim_ascii().to_ascii_lowercase().starts_with(b"h2"));
-    (has_option && !announces_body(headers) && !has_h2c && !protocols.is_empty()).then_some(protocols)
+    (has_option && !announces_body(headers) && !has_h2c).then_some(protocols)
 }
 
 /// Whether the sender takes fields behind a body. RFC 9110 §10.1.4.

@@ -54,7 +54,7 @@ pub(super) enum Reply {
     /// A response that is arriving; its fields once more, as a map.
     Streaming(Arc<Head>, HeaderMap, Reader, Outcome),
     /// A response for this client alone.
-    Through(Box<Response<ResponseBody>>, Outcome),
+    Through(Response<ResponseBody>, Outcome),
     /// None.
     Failed(Failure, Outcome),
 }
@@ -279,7 +279,7 @@ impl Fill {
         let outcome = Outcome { forward_status: Some(answer.status), detail: Some(why), ..self.need.outcome() };
         let origin = Some((answer.address, answer.first_byte));
         let response = through::respond(answer, self.inquiry(), &outcome);
-        Self::end(Reply::Through(Box::new(response), outcome), origin)
+        Self::end(Reply::Through(response, outcome), origin)
     }
 
     /// A new response: stored if it may be, or for this client alone.

@@ -173,7 +173,7 @@ fn answer(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, delivery: Delivery) -> A
         Reply::Streaming(head, fields, reader, outcome) => {
             (streamed(&head, || fields, inquiry, shared, &outcome, reader), outcome)
         }
-        Reply::Through(response, outcome) => (*response, outcome),
+        Reply::Through(response, outcome) => (response, outcome),
         Reply::Failed(failure, outcome) => failure::origin_failed(inquiry, &failure, outcome),
     }
 }
