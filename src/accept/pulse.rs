@@ -296,7 +296,8 @@ impl Watch {
                 }
             }
             if let Some(timer) = &mut self.timer {
-                // Outside the task's budget: one that has spent it would not be woken, and is not asked again before `armed`.
+                // Outside the task's budget: without any, the timer would not be set, and the task, which is woken at once instead,
+                // does not ask it again before `armed`.
                 ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
             }
             self.armed = None;

@@ -22,6 +22,9 @@ use super::{BoxError, join_crumbs, pages};
 /// longer), small enough to copy at once.
 const PIECE: usize = 1024 * 1024;
 
+/// What a reader takes of a growing body at once: the fewer, the sooner it shows that it moves on.
+const TAKEN: usize = 256 * 1024;
+
 /// A body of so many bytes at most is copied for the store, which then has it alone.
 const COPIED: usize = 4 * 1024;
 
@@ -312,7 +315,10 @@ impl Reader {
         // The last bytes are sealed first and shown with the end.
         let shown = state.end.is_some() || state.expected.is_none_or(|expected| state.written < expected);
         if position < state.written && shown {
-            let piece = state.piece_at(position);
+            let mut piece = state.piece_at(position);
+            if let Some(piece) = piece.as_mut().filter(|_| state.end.is_none()) {
+                piece.truncate(TAKEN);
+            }
             let next = position + piece.as_ref().map_or(0, |piece| piece.len() as u64);
             if let Some(place) = state.readers[self.id].as_mut() {
                 place.position = next;
@@ -376,6 +382,13 @@ mod tests {
     async fn next(reader: &mut Reader) -> Option<Result<Bytes, BoxError>> {
         let frame = std::future::poll_fn(|cx| reader.poll_frame(cx)).await?;
         Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
+    }
+
+    /// Takes so many bytes.
+    async fn take(reader: &mut Reader, mut bytes: usize) {
+        while bytes > 0 {
+            bytes -= next(reader).await.expect("a piece").expect("data").len();
+        }
     }
 
     async fn read_all(mut reader: Reader) -> Result<Vec<u8>, BoxError> {
@@ -452,15 +465,15 @@ mod tests {
         let (mut writer, body) = shared_body(None);
         let reader = body.reader().expect("open");
         let mut want = Vec::new();
-        for i in 0..300_u32 {
+        for i in 0..1000_u32 {
             let piece = Bytes::from(vec![u8::try_from(i % 251).expect("small"); 5000]);
             want.extend_from_slice(&piece);
             writer.push(piece);
         }
         let stored = writer.seal(Bytes::new());
         writer.finish(None, ());
-        assert_eq!(stored.len(), 1_500_000);
-        assert!(stored.pieces().len() < 10, "{} pieces", stored.pieces().len());
+        assert_eq!(stored.len(), 5_000_000);
+        assert_eq!(stored.pieces().len(), 5, "{} pieces", stored.pieces().len());
         assert_eq!(read_all(reader).await.expect("complete"), want);
         assert_eq!(stored.pieces().concat(), want);
     }
@@ -485,13 +498,38 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_reader_that_moves_on_is_not_cut_for_the_size_of_the_pieces() {
+        let (mut writer, body) = shared_body(None);
+        let (mut quick, mut slow) = (body.reader().expect("open"), body.reader().expect("open"));
+        for _ in 0..8 {
+            writer.push(Bytes::from(vec![1; PIECE]));
+        }
+        writer.keep_window_only();
+        let read = tokio::spawn(async move {
+            let mut left = 8 * PIECE;
+            while left > 0 {
+                let taken = next(&mut slow).await.expect("a piece").expect("not cut").len();
+                left -= taken;
+                // Half a mebibyte a second.
+                tokio::time::sleep(Duration::from_micros(2 * taken as u64)).await;
+            }
+        });
+        take(&mut quick, 8 * PIECE).await;
+        while !read.is_finished() {
+            assert!(writer.room().await, "both read");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        read.await.expect("it reads to the end");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_reader_that_holds_up_others_is_cut() {
         let (mut writer, body) = shared_body(None);
         let (mut quick, mut slow) = (body.reader().expect("open"), body.reader().expect("open"));
         writer.keep_window_only();
         for _ in 0..4 {
             writer.push(Bytes::from(vec![1; 1 << 20]));
-            next(&mut quick).await.expect("a piece").expect("data");
+            take(&mut quick, 1 << 20).await;
         }
         assert!(writer.room().await, "room was made");
         let error = next(&mut slow).await.expect("told").expect_err("cut");

@@ -65,7 +65,7 @@ impl<'a> Template<'a> {
         // The first field, as RFC 9110 §7.2 advises.
         let host = if self.preserve_host { client.authority.as_bytes() } else { authority.as_bytes() };
         write_field(&mut out, "host", host);
-        for (name, value) in &**given {
+        for (name, value) in given.iter() {
             if goes_on(name) || (self.upgrade && name == UPGRADE) {
                 write_field(&mut out, name.as_str(), value.as_bytes());
             }

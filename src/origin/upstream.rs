@@ -82,7 +82,8 @@ impl Upstream {
         self.addresses.load().iter().any(|address| address.vitals.is_available())
     }
 
-    /// Asks the origin: tries, and tries again where that is safe and allowed.
+    /// Asks the origin: tries, and tries again where that is safe and allowed. No `async fn`, here and where it is called: that
+    /// would carry its arguments twice, and a request is large.
     pub(super) fn fetch<'a>(
         self: &'a Arc<Self>,
         request: Outbound<'a>,
@@ -91,7 +92,6 @@ impl Upstream {
         let (template, body) = Template::of(request, self.spec.preserve_host);
         let upload = (!body.is_empty()).then(|| Upload::new(body));
         let mut order = Order { template, upload };
-        // An `async fn` carries its arguments twice, and these are large.
         async move { self.carry_out(&mut order, affinity).await }
     }
 

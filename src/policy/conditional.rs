@@ -61,7 +61,7 @@ pub fn not_modified_lines(stored: &FieldLines) -> impl Iterator<Item = Line<'_>>
 
 /// A request's fields without the client's conditions and its range, so that they do not narrow what the origin answers and
 /// we store. Most requests have none.
-pub fn without(request: &HeaderMap) -> Cow<'_, HeaderMap> {
+pub fn without_conditions(request: &HeaderMap) -> Cow<'_, HeaderMap> {
     let mut request = Cow::Borrowed(request);
     for name in [
         header::IF_MATCH,
@@ -246,9 +246,9 @@ mod tests {
             ("range", "bytes=0-1"),
             ("accept", "*/*"),
         ];
-        assert_eq!(*without(&fields(all)), fields(&[("accept", "*/*")]));
+        assert_eq!(*without_conditions(&fields(all)), fields(&[("accept", "*/*")]));
         let plain = fields(&[("accept", "*/*")]);
-        assert!(matches!(without(&plain), Cow::Borrowed(_)), "nothing to take out: no copy");
+        assert!(matches!(without_conditions(&plain), Cow::Borrowed(_)), "nothing to take out: no copy");
     }
 
     proptest! {

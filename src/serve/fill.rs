@@ -1,7 +1,8 @@
 //! One fetch, from the question to the stored response: ask, judge what comes, deliver it, store it.
 //!
-//! It has two halves. The first one ends with an answer for the client that started it; the second one, where there is any,
-//! pours the body, and outlives that client as long as somebody else reads or the response is to be stored.
+//! It has two halves. The first one ends with an answer for the client that started it, the second one pours the body, where
+//! there is one to be stored. For what others may join, both run in a task of their own; what is for one client alone ends
+//! with it, up to its answer. The body goes on without it as long as somebody else reads or it is to be stored.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,8 +48,8 @@ type Origin = (SocketAddr, Duration);
 
 /// The answer for the client that started the fetch.
 pub(super) enum Reply {
-    /// A stored response that was found elsewhere.
-    Found(Usable),
+    /// A stored response that was found elsewhere, and is in memory now.
+    Promoted(Usable),
     /// A stored response.
     Stored(Arc<Entry>, Outcome),
     /// A response that is arriving; its fields once more, as a map.
@@ -59,8 +60,8 @@ pub(super) enum Reply {
     Failed(Failure, Outcome),
 }
 
-/// What a fetch came to: the client's answer, and what is left to do.
-pub(super) type Half = (Delivery, Option<Rest>);
+/// What the first half of a fetch came to: the client's answer, and what is left to do.
+pub(super) type Fetched = (Delivery, Option<Rest>);
 
 /// A fetch under way.
 pub(super) struct Fill {
@@ -92,13 +93,23 @@ impl Fill {
         &self.judgement.inquiry
     }
 
+    /// Asks, hands over what comes of it, and sees it through to the end.
+    pub(super) async fn run(self, deliver: impl FnOnce(Delivery)) {
+        let (delivery, rest) = self.ask().await;
+        // First: a place in the body that nobody reads from would hold it up.
+        deliver(delivery);
+        if let Some(rest) = rest {
+            rest.pour().await;
+        }
+    }
+
     /// Asks, and judges what comes.
-    pub(super) async fn ask(mut self) -> Half {
+    pub(super) async fn ask(mut self) -> Fetched {
         let need = std::mem::replace(&mut self.need, Need::nothing_stored());
         match elsewhere::seek(self.shared(), self.inquiry(), need, self.lead.is_some()).await {
             Sought::Found(usable) => {
                 self.land(|| Landing::Promoted(Arc::clone(&usable.entry)));
-                return Self::end(Reply::Found(usable), None);
+                return Self::end(Reply::Promoted(usable), None);
             }
             Sought::Needed(need, lease) => (self.need, self.lease) = (need, lease),
         }
@@ -121,13 +132,8 @@ impl Fill {
         }
     }
 
-    /// Stores the answer to a POST that says it is what a GET would get (RFC 9110 §9.3.3), if it may be.
-    pub(super) fn adopt(self, answer: Answer) -> Half {
-        self.fresh(answer)
-    }
-
     /// There is nothing left to do.
-    fn end(reply: Reply, origin: Option<Origin>) -> Half {
+    fn end(reply: Reply, origin: Option<Origin>) -> Fetched {
         (Delivery { reply, origin }, None)
     }
 
@@ -152,7 +158,7 @@ impl Fill {
     }
 
     /// The origin could not be asked, or did not answer.
-    fn failed(self, failure: &Failure) -> Half {
+    fn failed(self, failure: &Failure) -> Fetched {
         // Each follower stands by what is stored for it, or is told of the failure.
         self.land(|| Landing::Failed(Arc::new(failure.clone())));
         let reply = match self.fallback() {
@@ -173,7 +179,7 @@ impl Fill {
     }
 
     /// Judges the origin's answer.
-    fn answered(self, question: &Question, answer: Answer) -> Half {
+    fn answered(self, question: &Question, answer: Answer) -> Fetched {
         let origin = Some((answer.address, answer.first_byte));
         if reuse::is_origin_trouble(answer.status)
             && let Some((entry, mut outcome)) = self.fallback()
@@ -199,7 +205,7 @@ impl Fill {
     }
 
     /// A stored response was found good.
-    fn validated(mut self, entry: &Arc<Entry>, answer: &Answer) -> Half {
+    fn validated(mut self, entry: &Arc<Entry>, answer: &Answer) -> Fetched {
         let renewed = self.judgement.freshened(entry, &answer.headers);
         let is_stored = renewed.refusal.is_none();
         let fresh = self.keep(entry, renewed);
@@ -251,7 +257,7 @@ impl Fill {
     }
 
     /// The answer to a HEAD: never stored, but it tells of what is. RFC 9111 §4.3.5.
-    fn head(mut self, answer: Answer) -> Half {
+    fn head(mut self, answer: Answer) -> Fetched {
         if let Some(entry) = &self.need.stored.clone() {
             let head = &entry.head;
             match validation::head_effect(head.status, &head.headers, entry.body.len(), answer.status, &answer.headers)
@@ -274,7 +280,7 @@ impl Fill {
     }
 
     /// The answer is for this client alone.
-    fn through(self, answer: Answer, why: Detail) -> Half {
+    fn through(self, answer: Answer, why: Detail) -> Fetched {
         self.land(|| Landing::Unshareable);
         let outcome = Outcome { forward_status: Some(answer.status), detail: Some(why), ..self.need.outcome() };
         let origin = Some((answer.address, answer.first_byte));
@@ -283,7 +289,7 @@ impl Fill {
     }
 
     /// A new response: stored if it may be, or for this client alone.
-    fn fresh(self, mut answer: Answer) -> Half {
+    pub(super) fn fresh(self, mut answer: Answer) -> Fetched {
         match self.judgement.admit(&mut answer) {
             Ok(admitted) => self.stream(admitted, answer, Vec::new()),
             Err(why) => {
@@ -327,7 +333,7 @@ impl Fill {
     }
 
     /// Delivers a response while it arrives, to be stored when it is complete. `before` is what is there of it.
-    fn stream(self, admitted: Admitted, answer: Answer, before: Vec<Bytes>) -> Half {
+    fn stream(self, admitted: Admitted, answer: Answer, before: Vec<Bytes>) -> Fetched {
         let Admitted { head, fields, part, length } = admitted;
         let origin = Some((answer.address, answer.first_byte));
         let stored_before: u64 = before.iter().map(|piece| piece.len() as u64).sum();

@@ -60,7 +60,7 @@ pub(super) fn way(method: &Method, headers: &HeaderMap, has_body: bool, treatmen
 impl Inquiry {
     /// The same request as a refresh behind the client's back asks it: a plain GET, which nobody waits for.
     pub(super) fn for_refresh(&self) -> Self {
-        let headers = conditional::without(&self.headers).into_owned();
+        let headers = conditional::without_conditions(&self.headers).into_owned();
         Self {
             site: Arc::clone(&self.site),
             method: Method::GET,

@@ -1,12 +1,14 @@
 //! Nothing stored will do: who asks the origin, and who waits?
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::{HeaderMap, Method};
 use tokio::sync::oneshot;
 
 use super::failure::{self, Failure};
-use super::fill::{Delivery, Fill, Half, Reply};
+use super::fill::{Delivery, Fetched, Fill, Reply};
 use super::inquiry::Inquiry;
 use super::judgement::Judgement;
 use super::look_up::{self, Found, Need};
@@ -122,21 +124,16 @@ async fn fetch(
     let is_for_one = lead.is_none();
     let fill = Fill::new(Arc::clone(shared), Arc::clone(inquiry), need, lead);
     let delivery = if is_for_one {
-        // Nobody else can join: until it has an answer it ends with its client, as a passed request does.
+        // Nobody else can join: until it has an answer it ends with its client, as a passed request does. It counts as under way
+        // until what is left of it does.
         let counted = shared.tasks.token();
-        let delivery = delivered(shared, fill.ask().await);
+        let delivery = go_on(shared, fill.ask().await).await;
         drop(counted);
         delivery
     } else {
         let (reply, replied) = oneshot::channel();
-        shared.tasks.spawn(async move {
-            let (delivery, rest) = fill.ask().await;
-            // A client that has left is not told.
-            drop(reply.send(delivery));
-            if let Some(rest) = rest {
-                rest.pour().await;
-            }
-        });
+        // A client that has left is not told.
+        shared.tasks.spawn(fill.run(|delivery| drop(reply.send(delivery))));
         match replied.await {
             Ok(delivery) => delivery,
             Err(_) => return failure::origin_failed(inquiry, &Failure::abandoned(), outcome),
@@ -145,30 +142,33 @@ async fn fetch(
     if let Some((address, first_byte)) = delivery.origin {
         exchange.origin(address, first_byte);
     }
-    answer(shared, inquiry, delivery)
+    respond(shared, inquiry, delivery)
 }
 
-/// Answers with the answer to a POST that also answers later GETs.
-pub(super) fn adopt(judgement: Judgement, response: Answer) -> Answered {
+/// Answers with the answer to a POST that also answers later GETs (RFC 9110 §9.3.3).
+pub(super) async fn adopt(judgement: Judgement, answer: Answer) -> Answered {
     let need = Need { forward: Forward::Method, why: Detail::Method, ..Need::nothing_stored() };
     let (shared, inquiry) = (Arc::clone(&judgement.shared), Arc::clone(&judgement.inquiry));
-    let delivery = delivered(&shared, Fill::begun(judgement, need, None).adopt(response));
-    answer(&shared, &inquiry, delivery)
+    let delivery = go_on(&shared, Fill::begun(judgement, need, None).fresh(answer)).await;
+    respond(&shared, &inquiry, delivery)
 }
 
-/// What the first half of a fetch brought; the second one goes on by itself.
-fn delivered(shared: &Shared, (delivery, rest): Half) -> Delivery {
+/// What a fetch brought its client. The rest of it goes on by itself; what has come whole is stored at once.
+async fn go_on(shared: &Shared, (delivery, rest): Fetched) -> Delivery {
     if let Some(rest) = rest {
-        shared.tasks.spawn(rest.pour());
+        let mut rest = Box::pin(rest.pour());
+        if poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx).is_pending())).await {
+            shared.tasks.spawn(rest);
+        }
     }
     delivery
 }
 
 /// The answer that a fetch delivered to the client that started it.
-fn answer(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, delivery: Delivery) -> Answered {
+fn respond(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, delivery: Delivery) -> Answered {
     let asked = inquiry.asked(shared.clock.now());
     match delivery.reply {
-        Reply::Found(usable) => hit::respond(shared, inquiry, &usable, &asked),
+        Reply::Promoted(usable) => hit::respond(shared, inquiry, &usable, &asked),
         Reply::Stored(entry, outcome) => (stored::respond(&entry, &asked, &outcome), outcome),
         Reply::Streaming(head, fields, reader, outcome) => {
             (streamed(&head, || fields, inquiry, shared, &outcome, reader), outcome)

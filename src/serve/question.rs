@@ -51,7 +51,7 @@ impl Question {
     pub(super) fn fields<'a>(&self, asked: &'a HeaderMap) -> Cow<'a, HeaderMap> {
         let mut headers = match self {
             Self::AsAsked => return Cow::Borrowed(asked),
-            Self::Whole | Self::Validate(_) | Self::Rest(_) => conditional::without(asked),
+            Self::Whole | Self::Validate(_) | Self::Rest(_) => conditional::without_conditions(asked),
         };
         match self {
             Self::AsAsked | Self::Whole => {}

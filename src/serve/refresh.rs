@@ -28,12 +28,5 @@ pub(super) fn in_background(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, entry:
     shared.metrics.refreshes.inc();
     let inquiry = Arc::new(inquiry.for_refresh());
     let fill = Fill::new(Arc::clone(shared), inquiry, need, Some(lead));
-    shared.tasks.spawn(async move {
-        let (delivery, rest) = fill.ask().await;
-        // Nobody reads it.
-        drop(delivery);
-        if let Some(rest) = rest {
-            rest.pour().await;
-        }
-    });
+    shared.tasks.spawn(fill.run(drop));
 }

@@ -8,6 +8,7 @@ use tokio::sync::Barrier;
 
 use crate::support::edge::{Edge, before};
 use crate::support::origin::{Origin, Told, ok, status};
+use crate::support::raw::Line;
 use crate::support::wire::{Fields, ask};
 
 /// An origin whose body is its count, with these fields on every answer.
@@ -263,6 +264,20 @@ async fn requests_are_not_collapsed_where_the_rule_says_so() {
     let replies = join_all((0..CLIENTS).map(|_| edge.get("/x"))).await;
     assert!(replies.iter().all(|reply| reply.text() == "body" && !reply.cache().collapsed));
     assert_eq!(origin.hits(), CLIENTS);
+}
+
+#[tokio::test]
+async fn what_came_whole_for_one_client_is_stored_when_it_is_answered() {
+    let origin = Origin::serve(|_| ok("body").fresh(60).with("etag", "\"a\"")).await;
+    let edge = before(origin.address()).rule("collapse = false").start().await;
+    for number in 0..20 {
+        let mut line = Line::to(edge.address()).await;
+        let target = format!("/{number} HTTP/1.1\r\nhost: a\r\n");
+        line.send(&format!("GET {target}if-none-match: \"a\"\r\n\r\nGET {target}connection: close\r\n\r\n")).await;
+        let both = line.rest().await;
+        assert!(both.starts_with("HTTP/1.1 304") && both.ends_with("\r\n\r\nbody"), "{both}");
+    }
+    assert_eq!(origin.hits(), 20);
 }
 
 #[tokio::test]
