@@ -9,6 +9,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -254,9 +255,18 @@ impl Http1 {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let wanted = self.content.at_most().map_or(self.appetite, |left| self.appetite.max(left).min(MAX_READ));
-        make_room(&mut self.input, wanted);
-        let room = self.input.capacity() - self.input.len();
-        let read = ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input))?;
+        let (read, room) = if self.input.is_empty() && wanted <= FIRST_READ {
+            // On the stack: an origin that lets us wait costs no buffer.
+            let mut bytes = [MaybeUninit::uninit(); FIRST_READ];
+            let mut buffer = ReadBuf::uninit(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
+            self.input.extend_from_slice(buffer.filled());
+            (buffer.filled().len(), FIRST_READ)
+        } else {
+            make_room(&mut self.input, wanted);
+            let room = self.input.capacity() - self.input.len();
+            (ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input))?, room)
+        };
         if read == room {
             self.appetite = (2 * self.appetite).min(MAX_READ);
         }
