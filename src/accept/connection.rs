@@ -198,7 +198,7 @@ async fn speak_http2<H, I>(
     streams: TaskTracker,
 ) where
     H: Handler,
-    I: Socket + Send + Sync + 'static,
+    I: Socket + Send + 'static,
 {
     let mut builder = library::Builder::new(Spawner(streams));
     builder.timer(TokioTimer::new());

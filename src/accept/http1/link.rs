@@ -1,19 +1,17 @@
 //! What has come from a client and is not understood yet, and what is to go out to it.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use super::wire::Wire;
 use crate::accept::socket::Socket;
-use crate::body::http1::make_room;
 use crate::body::http1::outgoing::Outgoing;
+use crate::body::http1::{make_room, poll_read_small};
 
 /// Bytes that are read at once.
 pub(super) const READ_BYTES: usize = 8 << 10;
@@ -69,14 +67,9 @@ impl<I: Socket> Link<I> {
 
     /// Reads on while nothing is expected, so that an end is seen: no more than some bytes. How many they are.
     pub(super) fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // On the stack: a client that is silent, as it should be, costs no buffer.
-        let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
-        let mut buffer = ReadBuf::uninit(&mut bytes);
-        ready!(Pin::new(&mut self.wire).poll_read(cx, &mut buffer))?;
-        let read = buffer.filled();
-        self.has_ended |= read.is_empty();
-        self.input.extend_from_slice(read);
-        Poll::Ready(Ok(read.len()))
+        let read = ready!(poll_read_small::<READ_BYTES>(Pin::new(&mut self.wire), cx, &mut self.input))?;
+        self.has_ended |= read == 0;
+        Poll::Ready(Ok(read))
     }
 
     /// Reads on, as many bytes as are `wanted` if that is known. How many they are.

@@ -7,8 +7,14 @@ mod chunk;
 pub mod content;
 pub mod outgoing;
 
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// A buffer with room for fewer bytes gets a new one before it is read into.
 const LEAST_ROOM: usize = 4 << 10;
@@ -21,6 +27,19 @@ pub fn make_room(input: &mut BytesMut, wanted: usize) {
     if input.capacity() - input.len() < LEAST_ROOM.min(wanted) {
         input.reserve(wanted);
     }
+}
+
+/// Reads at most `MOST` bytes behind `input` by way of the stack: who waits for nothing holds no buffer. How many they are.
+pub fn poll_read_small<const MOST: usize>(
+    from: Pin<&mut impl AsyncRead>,
+    cx: &mut Context<'_>,
+    input: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    let mut bytes = [MaybeUninit::uninit(); MOST];
+    let mut buffer = ReadBuf::uninit(&mut bytes);
+    ready!(from.poll_read(cx, &mut buffer))?;
+    input.extend_from_slice(buffer.filled());
+    Poll::Ready(Ok(buffer.filled().len()))
 }
 
 /// A head's own copy of its bytes, and of what was found in them: the buffer that it came in is used for other things.

@@ -9,7 +9,6 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -25,8 +24,8 @@ use super::error::Malformed;
 use super::upload::{Turn, Upload};
 use crate::body::BoxError;
 use crate::body::http1::content::{Content, ContentError, Step};
-use crate::body::http1::make_room;
 use crate::body::http1::outgoing::Framing;
+use crate::body::http1::{make_room, poll_read_small};
 
 mod head;
 mod sending;
@@ -256,12 +255,7 @@ impl Http1 {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let wanted = self.content.at_most().map_or(self.appetite, |left| self.appetite.max(left).min(MAX_READ));
         let (read, room) = if self.input.is_empty() && wanted <= FIRST_READ {
-            // On the stack: an origin that lets us wait costs no buffer.
-            let mut bytes = [MaybeUninit::uninit(); FIRST_READ];
-            let mut buffer = ReadBuf::uninit(&mut bytes);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
-            self.input.extend_from_slice(buffer.filled());
-            (buffer.filled().len(), FIRST_READ)
+            (ready!(poll_read_small::<FIRST_READ>(Pin::new(&mut self.stream), cx, &mut self.input))?, FIRST_READ)
         } else {
             make_room(&mut self.input, wanted);
             let room = self.input.capacity() - self.input.len();
