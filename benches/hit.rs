@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use larder::body::request::RequestBody;
 use larder::body::stored::StoredBody;
 use larder::cache::entry::{Entry, Head};
+use larder::cache::fields::StoredFields;
 use larder::cache::flight::Flights;
 use larder::cache::ledger::Ledger;
 use larder::cache::memory::{Limits, Memory};
@@ -65,7 +66,7 @@ fn entry(ledger: &Ledger, clock: &Clock) -> Entry {
     let head = Head {
         status: StatusCode::OK,
         selecting: vary::selecting(&headers, &HeaderMap::new()).expect("no Vary"),
-        headers: FieldLines::from(&headers),
+        headers: StoredFields::from(&headers),
         hidden: FieldLines::default(),
         freshness: Freshness::new(now, Duration::ZERO, Duration::from_hours(1)),
         received_at: now,

@@ -8,6 +8,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, StatusCode};
 use larder::body::stored::StoredBody;
 use larder::cache::entry::{Entry, Head};
+use larder::cache::fields::StoredFields;
 use larder::cache::ledger::{Ledger, Stamp};
 use larder::cache::memory::{Limits, Memory};
 use larder::policy::fields::FieldLines;
@@ -34,7 +35,7 @@ fn objects() -> usize {
 fn entry(target: &str, tags: &[&str], stamp: Stamp) -> Arc<Entry> {
     let head = Head {
         status: StatusCode::OK,
-        headers: FieldLines::default(),
+        headers: StoredFields::default(),
         hidden: FieldLines::default(),
         selecting: Selecting::Any,
         freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::from_hours(1)),

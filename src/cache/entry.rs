@@ -3,6 +3,7 @@
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use super::fields::StoredFields;
 use super::ledger::{Ledger, Stamp};
 use super::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::body::stored::StoredBody;
@@ -15,7 +16,7 @@ use crate::policy::time::{Micros, Timestamp};
 use crate::policy::vary::Selecting;
 
 /// Bytes that an entry costs beyond its fields, its names and its body: itself, and what the allocator rounds up.
-const OVERHEAD: u64 = 320;
+const OVERHEAD: u64 = 288;
 
 /// A stored response: a head, its body, and what is known of its use. Trailers go to those who read the body as it
 /// arrives, and are not kept (RFC 9110 §6.5.1 lets a recipient discard them).
@@ -25,8 +26,8 @@ pub struct Entry {
     pub head: Head,
     /// The body, or the part of it that is stored.
     pub body: StoredBody,
-    /// Which part of the representation the body is; `None`: all of it.
-    pub part: Option<Part>,
+    /// Which part of the representation the body is. Few are one: those pay for it.
+    pub(super) part: Option<Box<Part>>,
     /// The ledger's revision at which it was last found alive; zero: never looked at.
     alive_at: AtomicU64,
     /// When it last answered, in milliseconds since the epoch; kept only where variants compete.
@@ -43,7 +44,7 @@ pub struct Head {
     /// The status, as it came.
     pub status: StatusCode,
     /// The fields that clients get, as they came, those of a connection and `Age` removed.
-    pub headers: FieldLines,
+    pub headers: StoredFields,
     /// The fields meant for caches (tags, targeted cache control); kept for a later 304, not sent on.
     pub hidden: FieldLines,
     /// The request fields that selected this variant.
@@ -101,10 +102,24 @@ pub struct Part {
 
 impl Entry {
     /// A stored response, not looked at yet.
-    pub fn new(head: Head, body: StoredBody, part: Option<Part>) -> Self {
+    pub fn new(mut head: Head, body: StoredBody, part: Option<Part>) -> Self {
+        head.headers.share();
         let used_at = AtomicU64::new(head.received_at.as_millis());
         let is_ready = states_all_but_age(&head.headers);
-        Self { head, body, part, alive_at: AtomicU64::new(0), used_at, hits: AtomicU32::new(0), is_ready }
+        Self {
+            head,
+            body,
+            part: part.map(Box::new),
+            alive_at: AtomicU64::new(0),
+            used_at,
+            hits: AtomicU32::new(0),
+            is_ready,
+        }
+    }
+
+    /// Which part of the representation the body is; `None`: all of it.
+    pub fn part(&self) -> Option<Part> {
+        self.part.as_deref().copied()
     }
 
     /// How it stands with the purges that `ledger` knows, and with those that it has no word of. One comparison, while
@@ -165,7 +180,7 @@ impl Entry {
 
     /// The length of the whole representation, as far as it is known.
     pub fn complete_length(&self) -> u64 {
-        match self.part {
+        match self.part() {
             None => self.body.len(),
             Some(part) => part.complete.unwrap_or(part.first + self.body.len()),
         }
@@ -174,14 +189,14 @@ impl Entry {
     /// Bytes of memory that it costs: body, fields, selecting fields, labels, overhead.
     pub fn weight(&self) -> u64 {
         let head = &self.head;
-        let lines = head.headers.as_bytes().len() + head.hidden.as_bytes().len();
+        let lines = head.headers.own_len() + head.hidden.as_bytes().len();
         let names = head.selecting.weight() + head.labels.weight();
         OVERHEAD + self.body.len() + self.body.pieces().len() as u64 * 32 + (lines + names) as u64
     }
 
     /// This part and a newer one of the same representation as one, where they touch. RFC 9111 §3.4.
     pub fn joined(&self, newer: &Self) -> Option<Self> {
-        let (old, new) = (self.part?, newer.part?);
+        let (old, new) = (self.part()?, newer.part()?);
         let (old_end, new_end) = (old.first + self.body.len(), new.first + newer.body.len());
         let touch = old.first <= new_end && new.first <= old_end;
         let same = old.complete.is_some() && old.complete == new.complete;
@@ -212,7 +227,7 @@ impl Entry {
 }
 
 /// Whether fields state a date and a length, and no age.
-fn states_all_but_age(fields: &FieldLines) -> bool {
+fn states_all_but_age(fields: &StoredFields) -> bool {
     let (mut dates, mut lengths, mut ages) = (false, false, false);
     for line in fields.iter() {
         dates |= line.name == DATE.as_str().as_bytes();
@@ -228,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_a_response_beside_its_bytes_stays_small() {
-        // With its two reference counts it fills a size of the allocator's; one word more takes 64 bytes more.
-        assert_eq!(size_of::<Entry>() + 2 * size_of::<usize>(), 256);
+        // With its two reference counts it fills a size of the allocator's; one word more takes 32 bytes more.
+        assert_eq!(size_of::<Entry>() + 2 * size_of::<usize>(), 224);
     }
 }

@@ -108,7 +108,7 @@ impl Memory {
         self.cache.entry_by_ref(key).and_compute_with(|stored| {
             let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
             let is_late = |other: &Arc<Entry>| {
-                other.selects_like(&entry) && other.part.is_none() && other.head.is_later_than(&entry.head)
+                other.selects_like(&entry) && other.part().is_none() && other.head.is_later_than(&entry.head)
             };
             if stored.entries().iter().any(is_late) {
                 return Op::Nop;
@@ -139,7 +139,7 @@ impl Memory {
             let same = same.map(|other| (other, standing(other)));
             let entry = match same {
                 Some((other, Standing::Alive | Standing::Stale { .. }))
-                    if other.part.is_none() && now < other.head.freshness.fresh_until() =>
+                    if other.part().is_none() && now < other.head.freshness.fresh_until() =>
                 {
                     return Op::Nop;
                 }
@@ -280,6 +280,7 @@ mod tests {
     use super::*;
     use crate::body::stored::StoredBody;
     use crate::cache::entry::{Head, Part};
+    use crate::cache::fields::StoredFields;
     use crate::cache::ledger::Stamp;
     use crate::cache::variants::Mark;
     use crate::policy::fields::FieldLines;
@@ -306,7 +307,7 @@ mod tests {
         let head = Head {
             status: if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK },
             selecting: vary::selecting(&headers, &request).expect("not *"),
-            headers: FieldLines::from(&headers),
+            headers: StoredFields::from(&headers),
             hidden: FieldLines::default(),
             freshness: Freshness::new(NOW, Duration::ZERO, Duration::from_mins(1)),
             received_at: NOW,
@@ -348,7 +349,7 @@ mod tests {
         assert_eq!(bodies(&memory, &key), [b"01234567".to_vec()]);
         memory.put_part(&key, &entry("89", "en", part(8)), NOW, |_| Standing::Alive);
         let whole = memory.get(key.as_bytes()).expect("stored").entries()[0].clone();
-        assert_eq!((whole.part, whole.head.status), (None, StatusCode::OK));
+        assert_eq!((whole.part(), whole.head.status), (None, StatusCode::OK));
         assert_eq!(whole.body.pieces().concat(), b"0123456789");
         memory.put_part(&key, &entry("XX", "en", part(2)), NOW, |_| Standing::Alive);
         assert_eq!(bodies(&memory, &key), [b"0123456789".to_vec()], "fresh and whole: it stays");
@@ -421,7 +422,7 @@ mod tests {
             let alive = entry("01234", "en", part(0));
             memory.put_part(&key, &alive, NOW, |_| Standing::Alive);
             let late = entry("5678", "en", part(first));
-            memory.put_part(&key, &late, NOW, |of| match of.part {
+            memory.put_part(&key, &late, NOW, |of| match of.part() {
                 Some(Part { first: 0, .. }) => Standing::Alive,
                 _ => Standing::Stale { since: NOW },
             });

@@ -2,10 +2,12 @@
 
 pub mod codec;
 pub mod entry;
+pub mod fields;
 pub mod flight;
 pub mod ledger;
 pub mod memory;
 pub mod redis;
+mod shared_lines;
 pub mod sweep;
 mod sync;
 pub mod tier;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::entry::{Entry, Head};
+use super::fields::StoredFields;
 use super::ledger::Stamp;
 use crate::body::stored::StoredBody;
 use crate::policy::fields::FieldLines;
@@ -23,7 +24,7 @@ pub(crate) fn labels(target: &str, tags: &[&str]) -> Labels {
 pub(crate) fn entry(labels: Labels, stamp: Stamp, body: Bytes) -> Entry {
     let head = Head {
         status: StatusCode::OK,
-        headers: FieldLines::default(),
+        headers: StoredFields::default(),
         hidden: FieldLines::default(),
         selecting: Selecting::Any,
         freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::from_mins(1)),

@@ -240,8 +240,8 @@ impl Grounds<'_> {
         let lifetime = self.agreed_lifetime(initial_age)?;
         let (stale_while_revalidate, stale_if_error) = self.stale_windows();
         let freshness = Freshness {
-            stale_while_revalidate,
-            stale_if_error,
+            stale_while_revalidate: stale_while_revalidate.into(),
+            stale_if_error: stale_if_error.into(),
             validate_always: stated.no_cache,
             must_revalidate: self.forbids_stale(),
             ..Freshness::new(received_at, initial_age, lifetime)
@@ -712,12 +712,12 @@ mod tests {
             assert!(!is_authorized || allows_sharing, "{fields:?}");
             assert_eq!(freshness.validate_always, stated.no_cache, "{fields:?}");
             if let Some(most) = stated.s_maxage.or(stated.max_age) {
-                assert!(freshness.lifetime <= most, "{fields:?}: {freshness:?}");
+                assert!(Duration::from(freshness.lifetime) <= most, "{fields:?}: {freshness:?}");
             }
             let forbids = stated.must_revalidate || stated.proxy_revalidate || stated.no_cache;
             if forbids || stated.s_maxage.is_some() {
                 let while_revalidating = stated.stale_while_revalidate.filter(|_| !forbids).unwrap_or_default();
-                let windows = [freshness.stale_while_revalidate, freshness.stale_if_error];
+                let windows = [freshness.stale_while_revalidate, freshness.stale_if_error].map(Duration::from);
                 assert_eq!(windows, [while_revalidating, Duration::ZERO], "{fields:?}");
             }
         }

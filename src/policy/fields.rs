@@ -38,7 +38,7 @@ impl Fields for HeaderMap {
 ///
 /// A map of a response's fields costs more than a kibibyte, most of it for finding and changing them. Those of a stored
 /// response are sent far more often than anything else is done to them.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct FieldLines(Box<[u8]>);
 
 /// One line.
@@ -75,22 +75,20 @@ impl FieldLines {
     }
 
     /// Each line, those of one name in their order.
-    pub fn iter(&self) -> impl Iterator<Item = Line<'_>> {
+    pub fn iter(&self) -> impl Iterator<Item = Line<'_>> + Clone {
         lines_of(&self.0)
-    }
-
-    /// Changes them by way of a map.
-    pub fn change(&mut self, change: impl FnOnce(&mut HeaderMap)) {
-        let mut map = self.to_map();
-        change(&mut map);
-        *self = Self::from(&map);
     }
 
     /// The same as a map, which does not hold on to this.
     pub fn to_map(&self) -> HeaderMap {
-        let all = Bytes::copy_from_slice(&self.0);
+        self.clone().into_map()
+    }
+
+    /// The same as a map.
+    pub fn into_map(self) -> HeaderMap {
         // Some are added to every answer.
         let mut map = HeaderMap::with_capacity(self.count().min(64) + 4);
+        let all = Bytes::from(self.0);
         for Line { name, value, .. } in lines_of(&all) {
             let name = HeaderName::from_bytes(name).expect("it was a name");
             map.append(name, HeaderValue::from_maybe_shared(all.slice_ref(value)).expect("it was a value"));
@@ -99,7 +97,8 @@ impl FieldLines {
     }
 }
 
-fn lines_of(mut rest: &[u8]) -> impl Iterator<Item = Line<'_>> {
+/// Each of these lines, which are as [`FieldLines`] has them.
+pub fn lines_of(mut rest: &[u8]) -> impl Iterator<Item = Line<'_>> + Clone {
     std::iter::from_fn(move || {
         let colon = memchr::memchr(b':', rest)?;
         // No value has a line's end in it.

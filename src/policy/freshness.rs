@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::directives::{Governing, Source};
 use super::fields::Fields;
-use super::time::{Timestamp, parse_http_date};
+use super::time::{Millis, Timestamp, parse_http_date};
 
 /// RFC 9111 §1.2.2: the greatest age and the greatest lifetime there are.
 pub const GREATEST: Duration = Duration::from_secs(1 << 31);
@@ -17,11 +17,11 @@ pub struct Freshness {
     /// The moment at which its age was 0: received, less the age it had then.
     pub born: Timestamp,
     /// The freshness lifetime, counted from `born`.
-    pub lifetime: Duration,
+    pub lifetime: Millis,
     /// How long after its lifetime it may serve while a refresh is under way; zero where that is forbidden.
-    pub stale_while_revalidate: Duration,
+    pub stale_while_revalidate: Millis,
     /// How long after its lifetime it may serve in place of an error; zero where that is forbidden.
-    pub stale_if_error: Duration,
+    pub stale_if_error: Millis,
     /// `no-cache`: never used without asking the origin first.
     pub validate_always: bool,
     /// `must-revalidate`, `proxy-revalidate`, `s-maxage`: never used stale, whatever a client accepts.
@@ -37,9 +37,9 @@ impl Freshness {
         let lifetime = if written_age < initial_age { lifetime.min(written_age) } else { lifetime };
         Self {
             born: received_at.minus(written_age),
-            lifetime,
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: Duration::ZERO,
+            lifetime: lifetime.into(),
+            stale_while_revalidate: Millis::ZERO,
+            stale_if_error: Millis::ZERO,
             validate_always: false,
             must_revalidate: false,
         }
@@ -53,7 +53,7 @@ impl Freshness {
     /// The same response once it may no longer answer anybody but the client that it came for.
     #[must_use]
     pub fn spent(self) -> Self {
-        let zero = Duration::ZERO;
+        let zero = Millis::ZERO;
         Self { lifetime: zero, stale_while_revalidate: zero, stale_if_error: zero, ..self }
     }
 

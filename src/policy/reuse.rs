@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::directives::{MaxStale, RequestDirectives};
 use super::freshness::Freshness;
 use super::outcome::Detail;
-use super::time::Timestamp;
+use super::time::{Millis, Timestamp};
 
 /// What the purges say of a stored response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +146,7 @@ pub fn ttl(freshness: &Freshness, standing: Standing, now: Timestamp) -> i64 {
         // Since when is not known, or whether at all: it is not to be used unasked.
         Standing::Stale { since: Timestamp::EPOCH } | Standing::Unheard => freshness.ttl(now).min(0),
         Standing::Stale { since } => {
-            freshness.ttl(now).min(Freshness { born: since, lifetime: Duration::ZERO, ..*freshness }.ttl(now))
+            freshness.ttl(now).min(Freshness { born: since, lifetime: Millis::ZERO, ..*freshness }.ttl(now))
         }
         Standing::Alive | Standing::Dead => freshness.ttl(now),
     }
@@ -178,7 +178,7 @@ pub fn is_near_its_end(freshness: &Freshness, now: Timestamp) -> bool {
 }
 
 fn greatest_lead(freshness: &Freshness) -> Duration {
-    freshness.lifetime / 10
+    Duration::from(freshness.lifetime) / 10
 }
 
 /// What may be done with a stale one.
@@ -194,7 +194,7 @@ fn stale(freshness: &Freshness, standing: Standing, now: Timestamp) -> Verdict {
 }
 
 /// Whether it has been stale for less than `window`. A soft purge makes it stale before its lifetime ends.
-fn is_within(freshness: &Freshness, standing: Standing, window: Duration, now: Timestamp) -> bool {
+fn is_within(freshness: &Freshness, standing: Standing, window: Millis, now: Timestamp) -> bool {
     let expired = freshness.fresh_until();
     let stale_since = match standing {
         // Not left to the arithmetic: the longest window, 2^31 s, reaches from the epoch into 2038.
@@ -237,19 +237,19 @@ mod tests {
     use super::*;
 
     const BORN: Timestamp = Timestamp::from_millis(1_000_000_000);
-    const SIXTY: Duration = Duration::from_mins(1);
+    const SIXTY: Millis = Millis::from_secs(60);
 
     /// Fresh for 60 s, then 10 s while it is refreshed and 100 s in place of errors.
     const PLAIN: Freshness = Freshness {
         born: BORN,
         lifetime: SIXTY,
-        stale_while_revalidate: Duration::from_secs(10),
-        stale_if_error: Duration::from_secs(100),
+        stale_while_revalidate: Millis::from_secs(10),
+        stale_if_error: Millis::from_secs(100),
         validate_always: false,
         must_revalidate: false,
     };
     const NO_WINDOWS: Freshness =
-        Freshness { stale_while_revalidate: Duration::ZERO, stale_if_error: Duration::ZERO, ..PLAIN };
+        Freshness { stale_while_revalidate: Millis::ZERO, stale_if_error: Millis::ZERO, ..PLAIN };
     const NO_CACHE: Freshness = Freshness { validate_always: true, ..PLAIN };
     const MUST_REVALIDATE: Freshness = Freshness { must_revalidate: true, ..NO_WINDOWS };
 
@@ -377,11 +377,11 @@ mod tests {
     fn a_soft_purge_begins_the_stale_windows_and_never_prolongs_them() {
         use Verdict::{StaleWhileRevalidate, Validate};
         /// Fresh for an hour; the windows of `PLAIN`, 10 s and 100 s.
-        const HOUR: Freshness = Freshness { lifetime: Duration::from_hours(1), ..PLAIN };
+        const HOUR: Freshness = Freshness { lifetime: Millis::from_secs(3600), ..PLAIN };
         /// As the origin may have it, in the longest windows that there are.
         const ENDLESS: Freshness = Freshness {
-            stale_while_revalidate: super::super::freshness::GREATEST,
-            stale_if_error: super::super::freshness::GREATEST,
+            stale_while_revalidate: Millis::from_secs(1 << 31),
+            stale_if_error: Millis::from_secs(1 << 31),
             ..HOUR
         };
         const BOUND: Freshness = Freshness { must_revalidate: true, ..HOUR };
@@ -441,7 +441,8 @@ mod tests {
     fn the_ends_of_time_open_no_window_and_overflow_nothing() {
         let end = Timestamp::from_millis(u64::MAX);
         let last = Freshness { born: end, ..PLAIN };
-        let endless = Freshness { stale_if_error: Duration::MAX, stale_while_revalidate: Duration::MAX, ..PLAIN };
+        let forever = Duration::MAX.into();
+        let endless = Freshness { stale_if_error: forever, stale_while_revalidate: forever, ..PLAIN };
         let first = Freshness { born: Timestamp::EPOCH, ..PLAIN };
         let known = |since| Standing::Stale { since };
         let cases: [(&Freshness, Standing, Timestamp, bool, &str); 7] = [

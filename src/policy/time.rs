@@ -41,14 +41,14 @@ impl Timestamp {
 
     /// The moment `by` later, at most the end of time.
     #[must_use]
-    pub fn plus(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(millis(by)))
+    pub fn plus(self, by: impl Into<Millis>) -> Self {
+        Self(self.0.saturating_add(by.into().0))
     }
 
     /// The moment `by` earlier, at least the epoch.
     #[must_use]
-    pub fn minus(self, by: Duration) -> Self {
-        Self(self.0.saturating_sub(millis(by)))
+    pub fn minus(self, by: impl Into<Millis>) -> Self {
+        Self(self.0.saturating_sub(by.into().0))
     }
 }
 
@@ -68,9 +68,41 @@ impl From<Micros> for Duration {
     }
 }
 
-/// `Duration::as_millis` without its 128 bits; 584 million years is long enough.
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// A length of time in whole milliseconds, in half of the memory that a `Duration` takes. What is longer than 584 million
+/// years counts as that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Millis(u64);
+
+impl Millis {
+    /// None.
+    pub const ZERO: Self = Self(0);
+
+    /// So many whole seconds.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(secs.saturating_mul(1000))
+    }
+
+    /// The whole seconds of it.
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// Whether it is none.
+    pub const fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl From<Duration> for Millis {
+    fn from(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Millis> for Duration {
+    fn from(millis: Millis) -> Self {
+        Self::from_millis(millis.0)
+    }
 }
 
 /// Reads a date of HTTP in any of its three forms, whatever the letter case; `now` settles two-digit years.

@@ -53,7 +53,7 @@ pub fn condition(head: &Head, asked: &Asked<'_>) -> Condition {
 
 /// Which bytes the client wants of it.
 pub fn wanted(entry: &Entry, asked: &Asked<'_>) -> Wanted {
-    if entry.head.status != StatusCode::OK && entry.part.is_none() {
+    if entry.head.status != StatusCode::OK && entry.part().is_none() {
         return Wanted::Whole;
     }
     range::wanted(asked.method, asked.headers, &entry.head.headers, entry.complete_length())
@@ -61,7 +61,7 @@ pub fn wanted(entry: &Entry, asked: &Asked<'_>) -> Wanted {
 
 /// Whether a partial stored response holds everything that this request wants.
 pub fn covers(entry: &Entry, asked: &Asked<'_>) -> bool {
-    let Some(part) = entry.part else { return true };
+    let Some(part) = entry.part() else { return true };
     let stored = part.first..part.first + entry.body.len();
     if asked.method != Method::GET {
         return false;
@@ -110,7 +110,7 @@ pub fn streaming(
 
 /// RFC 9110 §15.4.5.
 pub fn not_modified(head: &Head, asked: &Asked<'_>, outcome: &Outcome) -> Response<ResponseBody> {
-    let lines: FieldLines = conditional::not_modified_lines(&head.headers).collect();
+    let lines: FieldLines = conditional::not_modified_lines(head.headers.iter()).collect();
     bare(StatusCode::NOT_MODIFIED, lines.to_map(), head, asked, outcome)
 }
 
@@ -135,7 +135,7 @@ fn unsatisfiable(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Respons
 /// RFC 9110 §15.3.7. What a part is of, and where parts end, rules do not change.
 fn partial(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome, parts: &[Range<u64>]) -> Response<ResponseBody> {
     let mut headers = base(&entry.head, asked, outcome, entry.head.headers.to_map());
-    let offset = entry.part.map_or(0, |part| part.first);
+    let offset = entry.part().map_or(0, |part| part.first);
     let complete = entry.complete_length();
     let stored = |part: &Range<u64>| part.start.saturating_sub(offset)..part.end.saturating_sub(offset);
     let cursor = if let [part] = parts {

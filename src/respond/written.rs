@@ -46,7 +46,7 @@ impl Hit<'_> {
     /// body where it is not behind the head. `None`: it is not that simple, or the body has more bytes than there is room for.
     pub fn whole(&self, answer: &mut Vec<u8>) -> Option<Bytes> {
         let entry = self.entry;
-        let body = entry.body.as_single().filter(|body| body.len() <= self.request.room && entry.part.is_none())?;
+        let body = entry.body.as_single().filter(|body| body.len() <= self.request.room && entry.part().is_none())?;
         let status = entry.head.status;
         // No body may follow these, whatever is stored; and what is not complete is not written here.
         let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -55,7 +55,7 @@ impl Hit<'_> {
         if self.is_edited() {
             self.add_lines(answer, entry.head.headers.iter());
         } else {
-            answer.extend_from_slice(entry.head.headers.as_bytes());
+            write(answer, entry.head.headers.pieces());
         }
         self.end(answer);
         Some(behind(answer, body))
@@ -65,7 +65,7 @@ impl Hit<'_> {
     pub fn part(&self, part: &Range<u64>, answer: &mut Vec<u8>) -> Option<Bytes> {
         let entry = self.entry;
         let fits = part.end - part.start <= self.request.room as u64;
-        (fits && entry.is_ready() && entry.part.is_none()).then_some(())?;
+        (fits && entry.is_ready() && entry.part().is_none()).then_some(())?;
         let body = entry.body.slice(part.clone());
         let body = body.as_single()?;
         self.begin(answer, ["HTTP/1.1 206 Partial Content\r\n"], body);
@@ -83,7 +83,7 @@ impl Hit<'_> {
     pub fn not_modified(&self, answer: &mut Vec<u8>) -> Option<()> {
         self.entry.is_ready().then_some(())?;
         self.begin(answer, ["HTTP/1.1 304 Not Modified\r\n"], &[]);
-        self.add_lines(answer, conditional::not_modified_lines(&self.entry.head.headers));
+        self.add_lines(answer, conditional::not_modified_lines(self.entry.head.headers.iter()));
         self.end(answer);
         Some(())
     }
@@ -91,7 +91,7 @@ impl Hit<'_> {
     /// The first line, and room for the rest.
     fn begin<const PARTS: usize>(&self, answer: &mut Vec<u8>, status: [&str; PARTS], body: &[u8]) {
         let behind = if body.len() > SMALL_BODY { 0 } else { body.len() };
-        answer.reserve(self.entry.head.headers.as_bytes().len() + OURS + behind);
+        answer.reserve(self.entry.head.headers.length() + OURS + behind);
         write(answer, status.map(str::as_bytes));
     }
 

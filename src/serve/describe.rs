@@ -19,7 +19,7 @@ pub fn variant(entry: &Entry, ledger: &Ledger, now: Timestamp) -> ObjectVariant 
         ttl: reuse::ttl(&head.freshness, standing, now),
         tags: head.labels.tags().iter().map(|tag| String::from_utf8_lossy(tag).into_owned()).collect(),
         size: entry.body.len(),
-        part: entry.part.map(|part| StoredPart { first: part.first, complete: part.complete }),
+        part: entry.part().map(|part| StoredPart { first: part.first, complete: part.complete }),
         hits: entry.hits(),
         standing: match standing {
             Standing::Alive => "alive",

@@ -193,7 +193,7 @@ fn as_known_to(known: Stamp, entry: Arc<Entry>) -> Arc<Entry> {
         return entry;
     }
     let head = Head { stamp, ..entry.head.clone() };
-    Arc::new(Entry::new(head, entry.body.clone(), entry.part))
+    Arc::new(Entry::new(head, entry.body.clone(), entry.part()))
 }
 
 /// Stores a response elsewhere, too, in the background; other nodes that wait for `lease` find it there.

@@ -232,7 +232,7 @@ impl Fill {
 
     fn replace(&self, entry: &Arc<Entry>, renewed: Renewed) -> Arc<Entry> {
         let Renewed { head, refusal, settled } = renewed;
-        let fresh = Arc::new(Entry::new(head, entry.body.clone(), entry.part));
+        let fresh = Arc::new(Entry::new(head, entry.body.clone(), entry.part()));
         let (shared, key) = (self.shared(), &self.inquiry().key);
         match refusal {
             None => shared.memory.replace(key, entry, Arc::clone(&fresh)),
@@ -248,7 +248,7 @@ impl Fill {
         match settled.filter(|_| refusal.is_none() && fresh.standing(&shared.ledger) == Standing::Alive) {
             Some(labels) => {
                 let head = Head { labels, ..fresh.head.clone() };
-                let settled = Arc::new(Entry::new(head, fresh.body.clone(), fresh.part));
+                let settled = Arc::new(Entry::new(head, fresh.body.clone(), fresh.part()));
                 shared.memory.replace(key, &fresh, Arc::clone(&settled));
                 settled
             }

@@ -12,6 +12,7 @@ use super::Shared;
 use super::inquiry::Inquiry;
 use super::through;
 use crate::cache::entry::{Entry, Head, Part};
+use crate::cache::fields::StoredFields;
 use crate::cache::ledger::Stamp;
 use crate::origin::Answer;
 use crate::policy::admission::{self, Exchange};
@@ -112,7 +113,7 @@ impl Judgement {
         // A purge that came while we asked was about the tags of what is stored, whatever the answer's are.
         let both = head.labels.with_tags_of(&entry.head.labels);
         let mut settled = (both != head.labels).then(|| std::mem::replace(&mut head.labels, both));
-        if entry.part.is_some() {
+        if entry.part().is_some() {
             // The stored bytes are as old as they were, and their own tags remain theirs.
             head.stamp = entry.head.stamp.older(head.stamp);
             settled = None;
@@ -150,7 +151,7 @@ impl Judgement {
         headers.remove(AGE);
         let head = Head {
             status,
-            headers: FieldLines::from(&headers),
+            headers: StoredFields::from(&headers),
             hidden: FieldLines::from(&hidden),
             selecting,
             freshness,

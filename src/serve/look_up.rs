@@ -94,7 +94,7 @@ fn draw() -> f64 {
 
 /// Whether this request could be the one that refreshes a hot response before it expires.
 pub(super) fn may_refresh_early(entry: &Entry, asked: &Asked<'_>) -> bool {
-    asked.treatment.early_refresh && entry.part.is_none()
+    asked.treatment.early_refresh && entry.part().is_none()
 }
 
 impl Found {
@@ -152,7 +152,7 @@ pub(super) fn judge(
     let standing = entry.standing(ledger);
     let freshness = &entry.head.freshness;
     let verdict = reuse::judge(freshness, standing, directives, asked.now);
-    if entry.part.is_some() {
+    if entry.part().is_some() {
         return judge_part(entry, asked, verdict, standing);
     }
     let usable = |detail, refresh| {

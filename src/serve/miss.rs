@@ -200,7 +200,7 @@ async fn follower(
             let response = join(&head, &body, inquiry, shared, &outcome)?;
             Some((response, outcome))
         }
-        Landing::Stored(entry) if fits(shared, inquiry, &entry.head) && entry.part.is_none() => {
+        Landing::Stored(entry) if fits(shared, inquiry, &entry.head) && entry.part().is_none() => {
             let ttl = Some(entry.head.freshness.ttl(now));
             let outcome = Outcome { stored: true, ttl, ..collapsed };
             Some((stored::respond(&entry, &asked, &outcome), outcome))

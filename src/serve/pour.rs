@@ -167,7 +167,7 @@ impl Pour<'_> {
         let entry = Arc::new(Entry::new(head, body, self.part));
         self.shared.metrics.stores.inc();
         let memory = &self.shared.memory;
-        if entry.part.is_some() {
+        if entry.part().is_some() {
             let standing = |stored: &Entry| stored.standing(&self.shared.ledger);
             return memory.put_part(self.key, &entry, self.shared.clock.now(), standing);
         }

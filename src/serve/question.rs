@@ -36,7 +36,7 @@ impl Question {
         if let Some(entry) = &need.part
             && !inquiry.wants_range()
             && inquiry.method == Method::GET
-            && entry.part.is_some_and(|part| part.first == 0 && part.complete.is_some())
+            && entry.part().is_some_and(|part| part.first == 0 && part.complete.is_some())
         {
             return Self::Rest(Arc::clone(entry));
         }
@@ -94,7 +94,7 @@ fn rest_of(entry: &Entry) -> HeaderValue {
 /// Whether a part that came begins where the stored one ends, ends with the whole, and is of the same representation.
 fn continues(entry: &Entry, answer: &Answer) -> bool {
     let Some(stated) = range::content_range(&answer.headers) else { return false };
-    let Some(part) = entry.part else { return false };
+    let Some(part) = entry.part() else { return false };
     let whole = part.complete.is_some() && stated.complete == part.complete && Some(stated.last + 1) == part.complete;
     let is_complete = answer.body.size_hint().exact().is_none_or(|length| length == stated.length());
     whole

@@ -67,7 +67,7 @@ impl Decoded {
 ///
 /// It is nothing that other nodes may have, or could read.
 pub fn encode(key: &Key, entry: &Entry) -> Result<Encoded, Unfit> {
-    if entry.part.is_some() {
+    if entry.part().is_some() {
         return Err(Unfit::Part);
     }
     if entry.head.selecting.parts().any(|(name, _)| key::is_secret(name.as_str())) {

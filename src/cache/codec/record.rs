@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::flaw::{Flaw, Unfit};
 use super::outline::{Digest, Outline};
 use crate::cache::entry::Head;
+use crate::cache::fields::StoredFields;
 use crate::cache::ledger::Stamp;
-use crate::policy::fields::{FieldLines, Fields as _};
+use crate::policy::fields::{FieldLines, Fields as _, Line};
 use crate::policy::freshness::{Freshness, GREATEST};
 use crate::policy::hop;
 use crate::policy::key::{self, Key, Parts};
@@ -67,16 +68,16 @@ impl<'a> Record<'a> {
         if !is_status(head.status) {
             return Err(Unfit::Status);
         }
-        let of_connection = |lines: &FieldLines| lines.iter().any(|line| hop::is_hop_by_hop(line.name()));
-        if of_connection(&head.headers) || of_connection(&head.hidden) || !agrees(&head.headers, body.length()) {
+        let mut all = head.headers.iter().chain(head.hidden.iter());
+        if all.any(|line| hop::is_hop_by_hop(line.name())) || !agrees(&head.headers, body.length()) {
             return Err(Unfit::Fields);
         }
         let tags = head.labels.tags();
         Ok(Self {
             key: Raw(key),
             status: head.status.as_u16(),
-            headers: lines(&head.headers)?,
-            hidden: lines(&head.hidden)?,
+            headers: lines(head.headers.iter())?,
+            hidden: lines(head.hidden.iter())?,
             selecting: list(head.selecting.parts().map(|(name, value)| (name.as_str(), value.map(Raw))))?,
             times: Times::of(head),
             groups: list(tags.groups().map(Raw))?,
@@ -97,7 +98,7 @@ impl<'a> Record<'a> {
     /// The head, for this key and a body of this length.
     pub(super) fn head(&self, key: &Key, length: u64) -> Result<Head, Flaw> {
         let status = StatusCode::from_u16(self.status).ok().filter(|status| is_status(*status));
-        let headers = fields(&self.headers)?;
+        let headers = StoredFields::from(fields(&self.headers)?);
         // Whoever sends it believes the field: a wrong one would shift where the next response begins.
         if !agrees(&headers, length) {
             return Err(Flaw::Length);
@@ -137,9 +138,9 @@ impl Times {
             received_at: millis(head.received_at),
             fetch_cost: nanos(head.fetch_cost.into()),
             born: millis(freshness.born),
-            lifetime: nanos(freshness.lifetime),
-            stale_while_revalidate: nanos(freshness.stale_while_revalidate),
-            stale_if_error: nanos(freshness.stale_if_error),
+            lifetime: nanos(freshness.lifetime.into()),
+            stale_while_revalidate: nanos(freshness.stale_while_revalidate.into()),
+            stale_if_error: nanos(freshness.stale_if_error.into()),
             validate_always: freshness.validate_always,
             must_revalidate: freshness.must_revalidate,
         }
@@ -152,9 +153,9 @@ impl Times {
             |millis| Some(Timestamp::from_millis(millis)).filter(|it| *it <= Timestamp::LATEST_DATE).ok_or(Flaw::Time);
         let freshness = Freshness {
             born: moment(self.born)?,
-            lifetime: duration(self.lifetime)?,
-            stale_while_revalidate: duration(self.stale_while_revalidate)?,
-            stale_if_error: duration(self.stale_if_error)?,
+            lifetime: duration(self.lifetime)?.into(),
+            stale_while_revalidate: duration(self.stale_while_revalidate)?.into(),
+            stale_if_error: duration(self.stale_if_error)?.into(),
             validate_always: self.validate_always,
             must_revalidate: self.must_revalidate,
         };
@@ -168,7 +169,7 @@ fn is_status(status: StatusCode) -> bool {
 }
 
 /// Whether there is no `Content-Length`, or one that is the body's.
-fn agrees(headers: &FieldLines, length: u64) -> bool {
+fn agrees(headers: &StoredFields, length: u64) -> bool {
     let is_length = |stated| stated == itoa::Buffer::new().format(length).as_bytes();
     !headers.has(&CONTENT_LENGTH) || headers.only(&CONTENT_LENGTH).is_some_and(is_length)
 }
@@ -178,8 +179,8 @@ fn list<T>(members: impl ExactSizeIterator<Item = T>) -> Result<List<T>, Unfit> 
 }
 
 /// The lines of fields; those of one name in their order.
-fn lines(lines: &FieldLines) -> Result<List<(&str, Raw<'_>)>, Unfit> {
-    let lines: Vec<_> = lines.iter().map(|line| (line.name(), Raw(line.value))).collect();
+fn lines<'a>(lines: impl Iterator<Item = Line<'a>>) -> Result<List<(&'a str, Raw<'a>)>, Unfit> {
+    let lines: Vec<_> = lines.map(|line| (line.name(), Raw(line.value))).collect();
     if lines.len() > MAX_MEMBERS { Err(Unfit::TooManyMembers) } else { Ok(List(lines)) }
 }
 

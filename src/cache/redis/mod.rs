@@ -127,7 +127,7 @@ impl Tier for RedisTier {
     }
 
     fn put(&self, key: &Key, entry: &Arc<Entry>, extent: Extent) -> Pending<'static, ()> {
-        let given_up = if entry.part.is_some() {
+        let given_up = if entry.part().is_some() {
             &self.metrics.writes.unfit
         } else if entry.body.len() > self.settings.max_object {
             &self.metrics.writes.too_large

@@ -181,8 +181,8 @@ mod tests {
             let born = Timestamp::from_millis(1_000_000);
             let mut head = sample::entry(sample::labels("/", &[]), Stamp::default(), bytes::Bytes::new()).head;
             head.freshness = Freshness {
-                stale_while_revalidate: secs(revalidate),
-                stale_if_error: secs(error),
+                stale_while_revalidate: secs(revalidate).into(),
+                stale_if_error: secs(error).into(),
                 ..Freshness::new(born, Duration::ZERO, secs(lifetime))
             };
             if validator {

@@ -208,13 +208,13 @@ fn judge(case: &Case<'_>, entry: &Entry, freshness: &Freshness) -> Verdict {
 fn for_expired(case: &Case<'_>, entry: &Entry) -> Vec<String> {
     let freshness = &entry.head.freshness;
     let age = freshness.age(case.now);
-    let longer = Freshness { lifetime: age + Duration::from_secs(1), ..*freshness };
+    let longer = Freshness { lifetime: (age + Duration::from_secs(1)).into(), ..*freshness };
     if matches!(entry.standing(&case.shared.ledger), Standing::Stale { .. }) {
         return for_soft_purged(case, entry);
     }
     let mut advice = Vec::new();
     if judge(case, entry, &longer) == Verdict::Fresh {
-        let (age, lifetime) = (seconds(age), seconds(freshness.lifetime));
+        let (age, lifetime) = (seconds(age), seconds(freshness.lifetime.into()));
         let ttl = place(case, |changes| changes.ttl.is_some());
         let origin = if case.inquiry.treatment().ttl.is_some() {
             String::new()
@@ -230,11 +230,12 @@ fn for_expired(case: &Case<'_>, entry: &Entry) -> Vec<String> {
 /// A stale window that would have it answered at once.
 fn for_window(case: &Case<'_>, entry: &Entry, stale_since: crate::policy::time::Timestamp) -> Option<String> {
     let stale_for = case.now.since(stale_since);
-    let freshness = Freshness { stale_while_revalidate: stale_for + Duration::from_secs(1), ..entry.head.freshness };
+    let longer = (stale_for + Duration::from_secs(1)).into();
+    let freshness = Freshness { stale_while_revalidate: longer, ..entry.head.freshness };
     let helps = judge(case, entry, &freshness) == Verdict::StaleWhileRevalidate
         && !freshness.must_revalidate
-        && entry.part.is_none();
-    let is_short = entry.head.freshness.stale_while_revalidate <= stale_for;
+        && entry.part().is_none();
+    let is_short = Duration::from(entry.head.freshness.stale_while_revalidate) <= stale_for;
     let place = place(case, |changes| changes.stale_while_revalidate.is_some());
     (helps && is_short).then(|| {
         let stale_for = seconds(stale_for);

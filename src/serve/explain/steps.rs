@@ -13,7 +13,7 @@ use crate::policy::freshness::Freshness;
 use crate::policy::outcome::Detail;
 use crate::policy::reuse::Standing;
 use crate::policy::scope;
-use crate::policy::time::Timestamp;
+use crate::policy::time::{Millis, Timestamp};
 use crate::serve::decision::Decision;
 use crate::serve::inquiry::Way;
 use crate::serve::look_up::{self, Found, Need};
@@ -167,17 +167,17 @@ fn freshness(case: &Case<'_>, entry: &Entry) -> String {
         (true, _) => format!("it would be fresh for {ttl} s more, but for the purge"),
         (false, _) => format!("stale for {}", seconds(case.now.since(freshness.fresh_until()))),
     };
-    let window = |name, window: Duration| (!window.is_zero()).then(|| format!("{name}: {}", seconds(window)));
+    let window = |name, window: Millis| (!window.is_zero()).then(|| format!("{name}: {}", seconds(window.into())));
     let remark = |is_so: bool, remark: &str| is_so.then(|| remark.to_owned());
     let remarks = [
         remark(validate_always, "it says no-cache, and is revalidated every time"),
         remark(must_revalidate, "it must not be used stale (must-revalidate, proxy-revalidate, s-maxage)"),
-        remark(entry.part.is_some(), "it is a part of the representation"),
+        remark(entry.part().is_some(), "it is a part of the representation"),
         window("stale-while-revalidate", freshness.stale_while_revalidate),
         window("stale-if-error", freshness.stale_if_error),
     ];
     let remarks: Vec<_> = remarks.into_iter().flatten().map(|remark| format!("; {remark}")).collect();
-    format!("Age {}, lifetime {}: {stands}{}.", seconds(age), seconds(lifetime), remarks.concat())
+    format!("Age {}, lifetime {}: {stands}{}.", seconds(age), seconds(lifetime.into()), remarks.concat())
 }
 
 /// Why the last answers were not stored, where that is remembered.

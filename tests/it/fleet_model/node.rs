@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use larder::body::stored::StoredBody;
 use larder::cache::entry::{Entry, Head};
+use larder::cache::fields::StoredFields;
 use larder::cache::ledger::{Ledger, Stamp};
 use larder::clock::Clock;
 use larder::fleet::Fleet;
@@ -129,7 +130,7 @@ impl Future for Freezing {
 pub(super) fn response(labels: Labels, stamp: Stamp) -> Arc<Entry> {
     let head = Head {
         status: StatusCode::OK,
-        headers: FieldLines::default(),
+        headers: StoredFields::default(),
         hidden: FieldLines::default(),
         selecting: Selecting::Any,
         freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::from_mins(1)),

@@ -14,6 +14,7 @@ use self::server::Server;
 use self::stage::{Stage, by, entry, key, with};
 use crate::cache::codec::CHUNK;
 use crate::cache::tier::{Extent, Tier, Unreachable};
+use crate::policy::time::Millis;
 use crate::policy::vary::Selecting;
 
 const NONE: &[(&str, &str)] = &[];
@@ -25,7 +26,7 @@ async fn what_is_put_is_there_for_other_nodes() {
     assert!(stage.get("/", NONE).await.unwrap().is_none(), "nothing yet");
     stage.put("/", &entry, Extent::Whole).await;
     let found = stage.get("/", NONE).await.unwrap().unwrap();
-    assert_eq!(found.head.headers, entry.head.headers);
+    assert_eq!(found.head.headers.to_map(), entry.head.headers.to_map());
     assert_eq!((found.head.stamp, found.head.received_at), (entry.head.stamp, entry.head.received_at));
     assert_eq!((&found.head.labels, found.body.pieces().concat()), (&entry.head.labels, b"body".to_vec()));
     assert!(stage.get("/x", NONE).await.unwrap().is_none(), "another key");
@@ -112,7 +113,7 @@ async fn a_variant_outlives_no_list_of_names() {
     for (language, lifetime) in [("de", 3600), ("en", 60)] {
         let mut entry = entry("/", 1, b"body");
         entry.head.selecting = by(&[ACCEPT_LANGUAGE], &request(language));
-        entry.head.freshness.lifetime = Duration::from_secs(lifetime);
+        entry.head.freshness.lifetime = Millis::from_secs(lifetime);
         stage.put("/", &entry, Extent::Whole).await;
     }
     let mut left = Vec::new();
@@ -134,17 +135,17 @@ async fn a_freshened_head_leaves_the_body_where_it_is() {
     // It shows that nobody writes the body: who reads it finds it wrong.
     stage.command(&["HSET", &name, "mark", "1"]).await;
     let mut new = with(entry("/", 2, &body), &[("x", "new")]);
-    new.head.freshness.lifetime = Duration::from_hours(1);
+    new.head.freshness.lifetime = Millis::from_secs(3600);
     stage.put("/", &new, Extent::Head).await;
     let found = stage.get("/", NONE).await.unwrap().unwrap();
-    assert_eq!((found.head.headers.as_bytes(), found.body.len()), (&b"x: new\r\n"[..], body.len() as u64));
+    assert_eq!((found.head.headers.pieces().concat(), found.body.len()), (b"x: new\r\n".to_vec(), body.len() as u64));
     assert_eq!(stage.command(&["HEXISTS", &name, "mark"]).await, "1");
     assert!(stage.time_left(&name).await > before + 3_000_000);
     assert_eq!(stage.counts("writes", &["whole", "head"]), [1, 1]);
 
     stage.put("/", &with(entry("/", 1, &body), &[("x", "late")]), Extent::Head).await;
     assert_eq!(
-        stage.get("/", NONE).await.unwrap().unwrap().head.headers.as_bytes(),
+        stage.get("/", NONE).await.unwrap().unwrap().head.headers.pieces().concat(),
         b"x: new\r\n",
         "a late head changes nothing"
     );
@@ -214,7 +215,7 @@ async fn what_is_of_no_use_is_not_written_and_what_expires_is_gone() {
     spent.head.freshness = spent.head.freshness.spent();
     stage.put("/", &spent, Extent::Whole).await;
     let mut part = entry("/", 1, b"body");
-    part.part = Some(crate::cache::entry::Part { first: 0, complete: None });
+    part.part = Some(Box::new(crate::cache::entry::Part { first: 0, complete: None }));
     stage.put("/", &part, Extent::Whole).await;
     let mut personal = entry("/", 1, b"body");
     personal.head.selecting = by(&[http::header::COOKIE], &[("cookie", "hush")]);
@@ -222,7 +223,7 @@ async fn what_is_of_no_use_is_not_written_and_what_expires_is_gone() {
     assert_eq!(stage.counts("writes", &["spent", "unfit", "whole"]), [1, 2, 0]);
     assert!(stage.keys().await.is_empty());
     let mut short = entry("/", 1, b"body");
-    short.head.freshness.lifetime = Duration::from_millis(50);
+    short.head.freshness.lifetime = Duration::from_millis(50).into();
     stage.put("/", &short, Extent::Whole).await;
     assert_eq!(stage.counts("writes", &["whole"]), [1]);
     stage.until(async || stage.get("/", NONE).await.unwrap().is_none()).await;

@@ -10,13 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::server::{PATIENCE, Server};
 use crate::cache::entry::Entry;
+use crate::cache::fields::StoredFields;
 use crate::cache::ledger::{STRIDE, Stamp};
 use crate::cache::redis::{Links, RedisTier, Settings};
 use crate::cache::sample;
 use crate::cache::tier::{Extent, Tier, Unreachable};
 use crate::clock::Clock;
 use crate::link::{self, Link};
-use crate::policy::fields::FieldLines;
 use crate::policy::freshness::Freshness;
 use crate::policy::key::{Key, KeyBuffer};
 use crate::policy::time::Timestamp;
@@ -78,8 +78,7 @@ impl Stage {
     }
 
     pub(super) async fn put(&self, target: &str, entry: &Entry, extent: Extent) {
-        let mut copy = Entry::new(entry.head.clone(), entry.body.clone(), entry.part);
-        copy.part = entry.part;
+        let copy = Entry::new(entry.head.clone(), entry.body.clone(), entry.part());
         let done = self.tier.put(&key(target), &Arc::new(copy), extent);
         tokio::time::timeout(PATIENCE, done).await.expect("it is written, or given up");
     }
@@ -202,6 +201,6 @@ pub(super) fn entry(target: &str, number: u64, body: &[u8]) -> Entry {
 
 /// The same with these fields.
 pub(super) fn with(mut entry: Entry, lines: &[(&str, &str)]) -> Entry {
-    entry.head.headers = FieldLines::from(&fields(lines));
+    entry.head.headers = StoredFields::from(&fields(lines));
     entry
 }
