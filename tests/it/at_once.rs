@@ -119,6 +119,49 @@ async fn it_has_the_same_head_and_body_as_one_that_goes_the_long_way() {
 }
 
 #[tokio::test]
+async fn what_responses_have_in_common_is_sent_with_each_of_them() {
+    let origin = Origin::serve(|asked| {
+        let policy = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'";
+        let answer =
+            ok(asked.target).with("content-security-policy", policy).with("etag", &format!("\"{}\"", asked.number));
+        // Lines of one name: the same in all, and in some.
+        let answer = answer.with("link", "<a>").with("link", "<b>").with("x-mixed", "a");
+        let answer = if asked.number.is_multiple_of(2) { answer.with("x-mixed", "b") } else { answer };
+        answer.with("x-mixed", "c").with("content-language", "en").fresh(600)
+    })
+    .await;
+    let edge = before(origin.address()).start().await;
+    let mut line = Line::to(edge.address()).await;
+    let targets: Vec<String> = (0..6).map(|number| format!("/{number}")).collect();
+    let mut misses = Vec::new();
+    for target in &targets {
+        let (head, _) = answered(&mut line, target, "").await;
+        assert!(head.contains("; fwd=uri-miss"), "{head}");
+        misses.push(head);
+    }
+    for (target, miss) in targets.iter().zip(&misses) {
+        let of = |head: &str, name: &str| {
+            head.split("\r\n").filter(|line| line.starts_with(name)).map(str::to_owned).collect::<Vec<_>>()
+        };
+        for fields in ["", "TE: trailers\r\n"] {
+            let (hit, body) = ask(&mut line, target, fields).await;
+            assert_eq!((&hit, body), (&lasting(miss), target.clone().into_bytes()), "{target} {fields}");
+            let (head, _) = answered(&mut line, target, fields).await;
+            for name in ["link", "x-mixed"] {
+                assert_eq!(of(&head, name), of(miss, name), "in their order: {target} {fields}");
+            }
+        }
+        let etag = of(miss, "etag").concat().replace("etag", "If-None-Match");
+        let (head, _) = answered(&mut line, target, &format!("{etag}\r\n")).await;
+        assert!(head.starts_with("HTTP/1.1 304 ") && !head.contains("content-language"), "{head}");
+        let (head, body) = answered(&mut line, target, "Range: bytes=0-0\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 206 ") && head.contains("\r\ncontent-language: en\r\n"), "{head}");
+        assert_eq!(body, b"/");
+    }
+    assert_eq!(origin.hits(), targets.len());
+}
+
+#[tokio::test]
 async fn another_variant_is_not_given_and_a_purge_and_an_end_count() {
     let origin = Origin::serve(|asked| {
         let body = format!("{} {}", asked.field("accept-encoding").unwrap_or_default(), asked.number);
