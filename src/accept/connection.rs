@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
+use super::clear::Clear;
 use super::drain::Drain;
 use super::express::Express;
 use super::meter::Meter;
@@ -76,11 +77,12 @@ struct Caller<I> {
 
 /// Serves one connection in the clear to its end: the client's, a deadline's, or the drain's.
 pub(crate) async fn run<H: Handler>(
-    socket: TcpStream,
+    socket: net::TcpStream,
     ends: Ends,
     place: OwnedSemaphorePermit,
     (door, drain, streams): House<'_, H>,
 ) {
+    let socket = Clear::new(socket);
     let pulse = Arc::new(Pulse::new(Arc::clone(&door.telemetry)));
     let meter = Meter::new(Arc::clone(&door.telemetry), place);
     let facts = Facts { ends, scheme: Scheme::Http, certificate: None };
@@ -89,12 +91,13 @@ pub(crate) async fn run<H: Handler>(
 
 /// The same over TLS. The handshake has `server.header_timeout`, and the first head has it again.
 pub(crate) async fn run_secure<H: Handler>(
-    socket: TcpStream,
+    socket: net::TcpStream,
     ends: Ends,
     place: OwnedSemaphorePermit,
     secured: &Secured,
     (door, drain, streams): House<'_, H>,
 ) {
+    let Ok(socket) = TcpStream::from_std(socket) else { return };
     let pulse = Arc::new(Pulse::new(Arc::clone(&door.telemetry)));
     let meter = Meter::new(Arc::clone(&door.telemetry), place);
     let limit = door.settings.load().header_timeout;

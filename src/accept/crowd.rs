@@ -5,17 +5,18 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::queue::Queue;
 use super::refusal;
 
 /// How long there may be a queue.
@@ -48,7 +49,7 @@ impl Crowd {
     }
 
     /// A place. Those who wait too long for one are sent away, and passed to `count`.
-    pub(super) async fn place(&mut self, listener: &TcpListener, count: impl Fn()) -> OwnedSemaphorePermit {
+    pub(super) async fn place(&mut self, queue: &Queue, count: impl Fn()) -> OwnedSemaphorePermit {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             return place;
         }
@@ -57,14 +58,14 @@ impl Crowd {
         tokio::select! {
             biased;
             place = place => place.expect("the places are never closed"),
-            () = self.send_away(listener, since + PATIENCE, count) => unreachable!("it goes on until there is a place"),
+            () = self.send_away(queue, since + PATIENCE, count) => unreachable!("it goes on until there is a place"),
         }
     }
 
     /// The next client in the queue; notes where there is none.
-    pub(super) async fn first(&mut self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    pub(super) async fn first(&mut self, queue: &Queue) -> io::Result<(net::TcpStream, SocketAddr)> {
         poll_fn(|cx| {
-            let accepted = listener.poll_accept(cx);
+            let accepted = queue.poll_next(cx);
             if accepted.is_pending() {
                 self.since = None;
             }
@@ -73,10 +74,10 @@ impl Crowd {
         .await
     }
 
-    async fn send_away(&mut self, listener: &TcpListener, from: Instant, count: impl Fn()) {
+    async fn send_away(&mut self, queue: &Queue, from: Instant, count: impl Fn()) {
         sleep_until(from).await;
         loop {
-            match listener.accept().await {
+            match poll_fn(|cx| queue.poll_next(cx)).await {
                 Ok((client, _)) => {
                     count();
                     self.tell(client);
@@ -87,9 +88,10 @@ impl Crowd {
         }
     }
 
-    fn tell(&mut self, mut client: TcpStream) {
+    fn tell(&mut self, client: net::TcpStream) {
         while self.told.try_join_next().is_some() {}
         let Some(answer) = self.answer.clone().filter(|_| self.told.len() < TOLD) else { return };
+        let Ok(mut client) = TcpStream::from_std(client) else { return };
         self.told.spawn(async move {
             // Best effort: who does not read it has lost nothing.
             let _ = timeout(LINGER, async {
@@ -107,15 +109,21 @@ impl Crowd {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    async fn queue() -> Queue {
+        Queue::of(TcpListener::bind("127.0.0.1:0").await.expect("loopback")).expect("a queue")
+    }
 
     #[tokio::test]
     async fn whoever_waits_too_long_is_told_so_and_the_next_has_the_place() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
-        let address = listener.local_addr().expect("bound");
+        let queue = queue().await;
+        let address = queue.local_addr().expect("bound");
         let places = Arc::new(Semaphore::new(1));
         let mut crowd = Crowd::new(Arc::clone(&places), false);
-        let taken = crowd.place(&listener, || panic!("there is a place")).await;
+        let taken = crowd.place(&queue, || panic!("there is a place")).await;
         let mut waiting = TcpStream::connect(address).await.expect("it listens");
         waiting.write_all(b"GET / HTTP/1.1\r\n").await.expect("open");
         let (sent_away, begun) = (AtomicUsize::new(0), Instant::now());
@@ -128,29 +136,29 @@ mod tests {
             assert!(answer.starts_with("HTTP/1.1 503 ") && begun.elapsed() >= PATIENCE, "{answer}");
             drop(taken);
         };
-        let (place, ()) = tokio::join!(crowd.place(&listener, count), told);
+        let (place, ()) = tokio::join!(crowd.place(&queue, count), told);
         assert_eq!(sent_away.into_inner(), 1);
         let later = TcpStream::connect(address).await.expect("it listens");
-        let (client, peer) = crowd.first(&listener).await.expect("somebody waits");
+        let (client, peer) = crowd.first(&queue).await.expect("somebody waits");
         assert_eq!(peer, later.local_addr().expect("connected"));
         assert!(crowd.since.is_some(), "nobody has seen the end of the queue");
         drop((client, place));
-        assert!(timeout(Duration::from_millis(50), crowd.first(&listener)).await.is_err());
+        assert!(timeout(Duration::from_millis(50), crowd.first(&queue)).await.is_err());
         assert!(crowd.since.is_none());
     }
 
     #[tokio::test]
     async fn a_queue_that_moves_is_left_alone() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let queue = queue().await;
         let places = Arc::new(Semaphore::new(1));
         let mut crowd = Crowd::new(Arc::clone(&places), true);
         let never = || panic!("nobody is sent away");
-        let taken = crowd.place(&listener, never).await;
+        let taken = crowd.place(&queue, never).await;
         let freed = async {
             tokio::time::sleep(PATIENCE / 10).await;
             drop(taken);
         };
-        let (_place, ()) = tokio::join!(crowd.place(&listener, never), freed);
+        let (_place, ()) = tokio::join!(crowd.place(&queue, never), freed);
         assert!(crowd.answer.is_none(), "over TLS nobody could read an answer");
     }
 }

@@ -1,13 +1,13 @@
 //! How do clients get in, how many at once, and how does it end?
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::task::TaskTracker;
@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::connection::{self, Ends};
 use super::crowd::Crowd;
 use super::drain::Drain;
+use super::queue::{Queue, keep_out_the_silent};
 use super::secure::Secured;
 use super::{Door, Handler};
 
@@ -57,6 +58,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
+    keep_out_the_silent(&socket);
     TcpListener::from_std(socket.into())
 }
 
@@ -67,33 +69,37 @@ pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>, secured: Op
     let drain = Arc::new(Drain::default());
     let streams = TaskTracker::new();
     let mut connections = JoinSet::new();
-    let bound = listener.local_addr().ok().filter(|bound| !bound.ip().to_canonical().is_unspecified());
+    let queue = match Queue::of(listener) {
+        Ok(queue) => queue,
+        Err(error) => return tracing::error!(%error, "a listener cannot be watched; nobody can connect to it"),
+    };
+    let bound = queue.local_addr().ok().filter(|bound| !bound.ip().to_canonical().is_unspecified());
     let mut crowd = Crowd::new(Arc::clone(&door.places), secured.is_some());
     let mut stop = pin!(door.stop.cancelled());
     loop {
-        let (stream, peer, place) = tokio::select! {
+        let (socket, peer, place) = tokio::select! {
             () = &mut stop => break,
             Some(ended) = connections.join_next() => {
                 note_end(&ended, &door);
                 continue;
             }
-            accepted = next(&listener, &door, &mut crowd) => accepted,
+            accepted = next(&queue, &door, &mut crowd) => accepted,
         };
         // One system call less for each connection, where there is one address only that it can have come to.
-        let Ok(local) = bound.map_or_else(|| stream.local_addr(), Ok) else { continue };
+        let Ok(local) = bound.map_or_else(|| socket.local_addr(), Ok) else { continue };
         let ends = Ends { peer, local };
         let (door, drain, streams) = (Arc::clone(&door), Arc::clone(&drain), streams.clone());
         let secured = secured.clone();
         // In a box: on its way to where it runs, and out of there again, a task is copied a dozen times.
         connections.spawn(Box::pin(async move {
             match secured {
-                Some(secured) => connection::run_secure(stream, ends, place, &secured, (&door, &drain, streams)).await,
-                None => connection::run(stream, ends, place, (&door, &drain, streams)).await,
+                Some(secured) => connection::run_secure(socket, ends, place, &secured, (&door, &drain, streams)).await,
+                None => connection::run(socket, ends, place, (&door, &drain, streams)).await,
             }
         }));
     }
     // New connections are refused from here on, not left waiting.
-    drop(listener);
+    drop(queue);
     drain.begin();
     let grace = door.settings.load().drain_timeout;
     let finish = async {
@@ -111,18 +117,18 @@ pub async fn serve<H: Handler>(listener: TcpListener, door: Door<H>, secured: Op
 
 /// The next connection, once there is a place for it.
 async fn next<H>(
-    listener: &TcpListener,
+    queue: &Queue,
     door: &Door<H>,
     crowd: &mut Crowd,
-) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+) -> (net::TcpStream, SocketAddr, OwnedSemaphorePermit) {
     let shed = &door.telemetry.metrics().connections_shed;
     let count = || {
         shed.inc();
     };
-    let place = crowd.place(listener, count).await;
+    let place = crowd.place(queue, count).await;
     loop {
-        match crowd.first(listener).await {
-            Ok((stream, peer)) => return (stream, peer, place),
+        match crowd.first(queue).await {
+            Ok((socket, peer)) => return (socket, peer, place),
             // The client has already left: the next one is waiting.
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
@@ -149,16 +155,31 @@ fn note_end<H>(ended: &Result<(), JoinError>, door: &Door<H>) {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read as _, Write as _};
+    use std::time::Instant;
+
     use super::*;
 
     #[tokio::test]
-    async fn accepted_sockets_send_at_once() {
+    async fn who_speaks_comes_before_who_is_silent_and_both_come_in() {
         let listener = bind(([127, 0, 0, 1], 0).into()).expect("a port");
         let address = listener.local_addr().expect("an address");
-        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (accepted, _) = accepted.expect("a connection");
-        assert!(accepted.nodelay().expect("a socket"), "as its listener does");
-        assert_eq!(accepted.local_addr().expect("an address"), address);
-        drop(client);
+        let queue = Queue::of(listener).expect("a queue");
+        let connect = || net::TcpStream::connect(address).expect("it listens");
+        let (begun, silent, mut speaking) = (Instant::now(), connect(), connect());
+        speaking.write_all(b"x").expect("it is open");
+        for (client, said) in [(speaking, &b"x"[..]), (silent, b"")] {
+            let (accepted, peer) = poll_fn(|cx| queue.poll_next(cx)).await.expect("a connection");
+            assert_eq!(peer, client.local_addr().expect("an address"));
+            assert_eq!(accepted.local_addr().expect("an address"), address);
+            assert!(accepted.nodelay().expect("a socket"), "as its listener sends");
+            let mut bytes = [0; 1];
+            for want in said.iter().map(|byte| Some(*byte)).chain([None]) {
+                let read = (&accepted).read(&mut bytes);
+                assert_eq!(read.map_err(|error| error.kind()).ok().map(|_| bytes[0]), want, "it does not block");
+            }
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "nobody is silent for long: {:?}", begun.elapsed());
     }
 }

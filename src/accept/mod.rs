@@ -5,6 +5,7 @@
 //! far: `express` answers it where it is read, in `http1`, which is all there is of that protocol, and in `http2`, which lies
 //! between the socket and the library.
 
+mod clear;
 mod connection;
 mod crowd;
 mod drain;
@@ -16,6 +17,7 @@ mod interim;
 pub mod listener;
 mod meter;
 mod pulse;
+mod queue;
 mod reception;
 mod refusal;
 mod request;

@@ -1,7 +1,7 @@
 //! How does a client come in over TLS: shaken hands with in time, or left outside at little cost?
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use super::handshakes::Handshakes;
-use super::socket::Socket;
+use super::socket::{Socket, reset_at_close};
 use crate::telemetry::histogram::Histogram;
 use crate::tls::identity;
 use crate::tls::serving::{Serving, is_resumed};
@@ -198,14 +198,12 @@ impl AsyncWrite for Secure {
     }
 }
 
-impl AsFd for Secure {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.get_ref().0.as_fd()
-    }
-}
-
 impl Socket for Secure {
-    fn in_the_clear(&self) -> Option<&TcpStream> {
-        None
+    fn is_in_the_clear(&self) -> bool {
+        false
+    }
+
+    fn reset_at_close(&self) {
+        reset_at_close(self.stream.get_ref().0.as_fd());
     }
 }

@@ -553,6 +553,8 @@ async fn a_drain_ends_idle_connections_and_lets_answers_finish() {
         }
     });
     let (mut idle, mut busy) = (edge.connect().await, edge.connect().await);
+    // Who has said nothing yet, not even this, may still be with the kernel.
+    idle.send("\r\n").await;
     busy.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     begun.notified().await;
     edge.stop.cancel();

@@ -1,7 +1,6 @@
 //! What has come from a client and is not understood yet, and what is to go out to it.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -23,7 +22,7 @@ pub(super) const GATHERED: usize = 16 << 10;
 const MOST_READ: usize = 64 << 10;
 
 /// A client's socket with both its queues.
-pub(super) struct Link<I: AsFd> {
+pub(super) struct Link<I: Socket> {
     pub(super) wire: Wire<I>,
     /// What has come and is not understood yet.
     pub(super) input: BytesMut,
@@ -33,7 +32,7 @@ pub(super) struct Link<I: AsFd> {
     pub(super) has_ended: bool,
 }
 
-impl<I: AsFd> Link<I> {
+impl<I: Socket> Link<I> {
     /// A link whose first bytes were already read.
     pub(super) fn new(mut wire: Wire<I>, input: BytesMut) -> Self {
         wire.has_read(input.len());
@@ -85,21 +84,23 @@ impl<I: Socket> Link<I> {
 mod tests {
     use std::sync::Arc;
 
-    use tokio::net::{TcpListener, TcpStream};
+    use std::net;
     use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::accept::clear::Clear;
     use crate::accept::meter::Meter;
     use crate::accept::pulse::Pulse;
     use crate::telemetry::Telemetry;
 
     #[tokio::test]
     async fn who_waits_holds_no_buffer() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
-        let socket = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
+        let listener = net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let socket = net::TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
         let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
         let meter = Meter::new(Telemetry::silent(), place);
-        let mut link = Link::new(Wire::new(socket, Arc::new(Pulse::new(Telemetry::silent())), meter), BytesMut::new());
+        let mut link =
+            Link::new(Wire::new(Clear::new(socket), Arc::new(Pulse::new(Telemetry::silent())), meter), BytesMut::new());
         link.out.head().reserve(1 << 16);
         link.rest(BytesMut::with_capacity(1 << 16));
         assert_eq!((link.input.capacity(), link.out.head().capacity()), (0, 0));

@@ -1,25 +1,22 @@
 //! A client's socket: its bytes counted, its progress marked, and ended so that our last words arrive.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::accept::meter::Meter;
 use crate::accept::pulse::Pulse;
-use crate::accept::socket::{LEAST, Socket};
+use crate::accept::socket::Socket;
 
 /// Of more bytes than these some may still be on their way when we close: a request that comes meanwhile, which nobody asked
 /// for, would make the kernel destroy them. Fewer the client's kernel takes before anybody reads them.
 const SOON_TAKEN: u64 = 32 << 10;
 
 /// A client's socket. Dropped within an answer that only its end delimits, it resets the connection.
-pub(super) struct Wire<I: AsFd> {
+pub(super) struct Wire<I: Socket> {
     socket: I,
     pulse: Arc<Pulse>,
     meter: Meter,
@@ -33,7 +30,7 @@ pub(super) struct Wire<I: AsFd> {
     is_shut: bool,
 }
 
-impl<I: AsFd> Wire<I> {
+impl<I: Socket> Wire<I> {
     pub(super) fn new(socket: I, pulse: Arc<Pulse>, meter: Meter) -> Self {
         Self { socket, pulse, meter, written: 0, is_unflushed: false, would_mislead: false, is_shut: false }
     }
@@ -61,11 +58,7 @@ impl<I: Socket> AsyncRead for Wire<I> {
 impl<I: Socket> Wire<I> {
     /// Writes of these pieces what the client takes.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let outcome = match pieces {
-            [only] if only.len() < LEAST => Pin::new(&mut self.socket).poll_write(cx, only),
-            pieces => self.socket.poll_send(cx, pieces),
-        };
-        let written = match outcome {
+        let written = match self.socket.poll_send(cx, pieces) {
             Poll::Ready(written) => written?,
             Poll::Pending => {
                 self.pulse.blocked();
@@ -92,13 +85,13 @@ impl<I: Socket> Wire<I> {
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_shut {
             // A request that nobody will read any more, mostly.
-            if self.meter.has_waste(cx, &mut self.socket) || self.written > SOON_TAKEN {
+            if !self.socket.is_drained() && self.meter.has_waste(cx, &mut self.socket) || self.written > SOON_TAKEN {
                 self.pulse.expect_surplus();
             }
             // The close that follows at once says all that there is to say, with nothing unread: one system call less for a
             // connection that is there for one request. Over TLS the last word may have to wait for a slow client: that is
             // not yet the time that it has to close.
-            if self.socket.in_the_clear().is_none() || self.pulse.has_surplus() {
+            if !self.socket.is_in_the_clear() || self.pulse.has_surplus() {
                 ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
             }
             self.is_shut = true;
@@ -125,11 +118,10 @@ impl<I: Socket> AsyncWrite for Wire<I> {
     }
 }
 
-impl<I: AsFd> Drop for Wire<I> {
+impl<I: Socket> Drop for Wire<I> {
     fn drop(&mut self) {
         if self.would_mislead {
-            // Best effort: a socket that refuses has no peer any more.
-            let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+            self.socket.reset_at_close();
         }
     }
 }

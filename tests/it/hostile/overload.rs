@@ -10,7 +10,7 @@ use crate::support::edge::{Edge, before};
 use crate::support::gate::Gate;
 use crate::support::origin::{Origin, ok};
 use crate::support::raw::Line;
-use crate::support::within;
+use crate::support::{eventually, within};
 
 /// A request after which the connection ends.
 const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -28,6 +28,7 @@ async fn whoever_finds_no_place_is_told_when_to_come_back() {
     busy.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
     busy.head().await.expect("an answer");
     let silent = Line::to(kit.edge.address()).await;
+    eventually("it has a place", async || (kit.edge.metric("larder_connections").await >= 2.0).then_some(())).await;
     let begun = Instant::now();
     let answers = join_all((0..20).map(|_| ask(&kit.edge))).await;
     assert!(begun.elapsed() < Duration::from_secs(3), "long before the silent one is cut: {:?}", begun.elapsed());
