@@ -103,7 +103,7 @@ pub struct Part {
 impl Entry {
     /// A stored response, not looked at yet.
     pub fn new(mut head: Head, body: StoredBody, part: Option<Part>) -> Self {
-        head.headers.share();
+        head.headers.share(head.labels.url());
         let used_at = AtomicU64::new(head.received_at.as_millis());
         let is_ready = states_all_but_age(&head.headers);
         Self {
@@ -189,7 +189,7 @@ impl Entry {
     /// Bytes of memory that it costs: body, fields, selecting fields, labels, overhead.
     pub fn weight(&self) -> u64 {
         let head = &self.head;
-        let lines = head.headers.own_len() + head.hidden.as_bytes().len();
+        let lines = head.headers.own_length() + head.hidden.as_bytes().len();
         let names = head.selecting.weight() + head.labels.weight();
         OVERHEAD + self.body.len() + self.body.pieces().len() as u64 * 32 + (lines + names) as u64
     }

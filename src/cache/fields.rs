@@ -5,13 +5,13 @@ use std::fmt;
 use http::{HeaderMap, HeaderName};
 
 use super::shared_lines::{self, SharedLines};
-use crate::policy::fields::{FieldLines, Fields, Line, lines_of};
+use crate::policy::fields::{FieldLines, Fields, Line, lines_of, map_of, values_of};
 
 /// The fields of a stored response that clients get.
 ///
-/// Most lines of an origin's responses are the same in all of them: types, directives, what frameworks add. Once shared,
-/// each of these is in memory once. The others, date and length among them, come first then; lines of one name stay together
-/// and in their order, which is all that their order means (RFC 9110 §5.3).
+/// Most lines of an origin's responses are the same in many of them: types, directives, what frameworks add. Once shared,
+/// each set of these is in memory once. The others, date and length among them, come first then; lines of one name stay
+/// together and in their order, which is all that their order means (RFC 9110 §5.3).
 #[derive(Clone, Default)]
 pub struct StoredFields {
     own: FieldLines,
@@ -34,14 +34,14 @@ impl StoredFields {
         self.pieces().map(<[u8]>::len).iter().sum()
     }
 
-    /// Bytes of the lines that nothing else holds.
-    pub(super) fn own_len(&self) -> usize {
+    /// Bytes of the lines that are not shared.
+    pub(super) fn own_length(&self) -> usize {
         self.own.as_bytes().len()
     }
 
     /// The same as a map, which does not hold on to this.
     pub fn to_map(&self) -> HeaderMap {
-        self.iter().collect::<FieldLines>().into_map()
+        map_of(&self.pieces().concat().into())
     }
 
     /// Changes them by way of a map.
@@ -51,10 +51,10 @@ impl StoredFields {
         *self = Self::from(&map);
     }
 
-    /// Shares what others have in common with it, if it does not yet.
-    pub(super) fn share(&mut self) {
+    /// Shares what many others have in common with it, if it does not yet; they are of a response with this URL.
+    pub(super) fn share(&mut self, url: &str) {
         if self.shared.as_bytes().is_empty()
-            && let Some(divided) = shared_lines::divide(&self.own)
+            && let Some(divided) = shared_lines::divide(&self.own, url)
         {
             (self.own, self.shared) = divided;
         }
@@ -63,7 +63,7 @@ impl StoredFields {
 
 impl Fields for StoredFields {
     fn lines(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
-        self.iter().filter(move |line| line.name == name.as_str().as_bytes()).map(|line| line.value)
+        values_of(self.iter(), name)
     }
 }
 
@@ -105,25 +105,28 @@ mod tests {
         StoredFields::from(&lines.lines().map(line).collect::<HeaderMap>())
     }
 
-    fn shared(lines: &str) -> StoredFields {
+    /// The fields of the response with this number.
+    fn shared(lines: &str, number: u32) -> StoredFields {
         let mut fields = fields(lines);
-        fields.share();
+        fields.share(&number.to_string());
         fields
     }
 
     #[test]
     fn what_responses_have_in_common_is_kept_once() {
-        let own = |number: &u32| format!("date: Fri, 27 Nov 2026 10:00:00 GMT\r\netag: \"{number}\"\r\n");
-        let first = shared(&(own(&1) + COMMON));
-        assert_eq!(first.pieces(), [(own(&1) + COMMON).as_bytes(), b""], "nobody else had any of it");
-        let others: Vec<_> = (2..5).map(|number| (number, shared(&(COMMON.to_owned() + &own(&number))))).collect();
+        let own = |number: u32| format!("date: Fri, 27 Nov 2026 10:00:00 GMT\r\netag: \"{number}\"\r\n");
+        let first = shared(&(own(0) + COMMON), 0);
+        assert_eq!(first.pieces(), [(own(0) + COMMON).as_bytes(), b""], "nobody else had any of it");
+        let later = (1..20).map(|number| (number, shared(&(COMMON.to_owned() + &own(number)), number)));
+        let others: Vec<_> = later.skip(10).collect();
         for (number, other) in &others {
-            assert_eq!(other.pieces(), [own(number).as_bytes(), COMMON.as_bytes()]);
+            let own = own(*number);
+            assert_eq!(other.pieces(), [own.as_bytes(), COMMON.as_bytes()]);
             assert_eq!(other.pieces()[1].as_ptr(), others[0].1.pieces()[1].as_ptr(), "the same memory");
-            assert_eq!(other.length(), own(number).len() + COMMON.len());
+            assert_eq!(other.length(), own.len() + COMMON.len());
             assert_eq!(other.only(&DATE), Some(&b"Fri, 27 Nov 2026 10:00:00 GMT"[..]));
             assert_eq!(other.only(&HeaderName::from_static("x-frame-options")), Some(&b"deny"[..]));
-            assert_eq!(other.to_map(), fields(&(own(number) + COMMON)).to_map());
+            assert_eq!(other.to_map(), fields(&(own + COMMON)).to_map());
         }
         let mut changed = others[0].1.clone();
         changed.change(|map| _ = map.remove("x-frame-options"));
@@ -134,8 +137,10 @@ mod tests {
     #[test]
     fn lines_of_one_name_keep_their_order() {
         let padding = "x-some-field-that-makes-it-worth-while: to-be-kept-in-one-place-for-all-of-them\r\n";
-        shared(&format!("cache-control: private=\"a\"\r\n{padding}"));
-        let both = shared(&format!("cache-control: max-age=1\r\ncache-control: private=\"a\"\r\n{padding}"));
+        for number in 0..20 {
+            shared(&format!("cache-control: private=\"a\"\r\n{padding}"), number);
+        }
+        let both = shared(&format!("cache-control: max-age=1\r\ncache-control: private=\"a\"\r\n{padding}"), 20);
         assert_eq!(both.pieces()[1], padding.as_bytes());
         let values: Vec<_> = both.lines(&CACHE_CONTROL).collect();
         assert_eq!(values, [&b"max-age=1"[..], b"private=\"a\""]);
@@ -144,21 +149,22 @@ mod tests {
     #[test]
     fn what_takes_little_is_not_shared() {
         let lines = "server: origin\r\n";
-        shared(lines);
-        assert_eq!(shared(lines).pieces(), [lines.as_bytes(), b""]);
+        assert!((0..20).all(|number| shared(lines, number).pieces() == [lines.as_bytes(), b""]));
     }
 
     proptest! {
         #[test]
         fn sharing_changes_nothing_but_where_lines_are(
-            messages in vec(vec(("[a-d]", "[xy]{0,40}"), 0..8), 1..20),
+            messages in vec(vec(("[a-d]", "[xy]{0,1}"), 0..8), 1..60),
         ) {
-            for message in messages {
+            let padding = format!("x-padding: {}\r\n", "p".repeat(64));
+            for (message, number) in messages.iter().zip(0..) {
                 let lines = message.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect::<String>();
-                let (plain, shared) = (fields(&lines), shared(&lines));
+                let lines = padding.clone() + &lines;
+                let (plain, shared) = (fields(&lines), shared(&lines, number));
                 prop_assert_eq!(shared.to_map(), plain.to_map());
                 prop_assert_eq!(shared.length(), plain.length());
-                prop_assert_eq!(shared.iter().count(), message.len());
+                prop_assert_eq!(shared.iter().count(), message.len() + 1);
             }
         }
     }

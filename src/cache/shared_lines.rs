@@ -4,22 +4,26 @@ use std::collections::HashSet;
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use foldhash::fast::{FixedState, RandomState};
 use smallvec::SmallVec;
 
 use crate::policy::fields::{FieldLines, Line};
 
-/// Bytes of all that is kept here, at most. Stored responses that share lines are not charged for them; what no longer fits
-/// in here, each keeps for itself.
+/// Bytes of all sets, at most. Stored responses are not charged for what they share; what no longer fits in here, each keeps
+/// for itself.
 const CAPACITY: usize = 4 << 20;
 
-/// How many lines are remembered, to know one that comes again.
-const REMEMBERED: usize = 4096;
+/// Places for lines that came lately.
+const PLACES: usize = 1 << 14;
+
+/// In how many responses a line has to be met before the next ones share it.
+const OFTEN: u8 = 8;
 
 /// Lines that take less are not worth a place here.
 const WORTHWHILE: usize = 64;
 
 /// Bytes that a set takes beyond its lines.
-const OVERHEAD: usize = 64;
+const BESIDE_LINES: usize = 64;
 
 /// Lines that are kept once for all that have them. Whoever drops the last of these takes them off the table.
 #[derive(Debug, Clone, Default)]
@@ -29,16 +33,24 @@ pub(super) struct SharedLines(Option<Arc<FieldLines>>);
 static TABLE: LazyLock<Mutex<Table>> = LazyLock::new(Mutex::default);
 
 struct Table {
-    sets: HashSet<Arc<FieldLines>, foldhash::fast::RandomState>,
+    sets: HashSet<Arc<FieldLines>, RandomState>,
     /// Of all sets.
     bytes: usize,
-    /// Hashes of lines that came lately, by the place that a part of the hash tells.
-    lately: Box<[u32]>,
+    /// Lines that came lately, by what a part of their hash says.
+    lately: Box<[Met]>,
+}
+
+/// A line, by its hash: whose it was when it was last met, and how often the one before was somebody else's.
+#[derive(Debug, Clone, Copy, Default)]
+struct Met {
+    line: u32,
+    of: u16,
+    times: u8,
 }
 
 impl Default for Table {
     fn default() -> Self {
-        Self { sets: HashSet::default(), bytes: 0, lately: vec![0; REMEMBERED].into() }
+        Self { sets: HashSet::default(), bytes: 0, lately: vec![Met::default(); PLACES].into() }
     }
 }
 
@@ -47,34 +59,48 @@ fn table() -> MutexGuard<'static, Table> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Those of `lines` that it has alone, and those that others had as well a short while ago. `None`: there are none of
-/// these, or they are not worth it, or there is no room for them.
-pub(super) fn divide(lines: &FieldLines) -> Option<(FieldLines, SharedLines)> {
+/// Of the lines of a response with this URL, those that it keeps for itself, and those that many others had as
+/// well, a short while ago. `None`: there are none of these, or they are not worth it, or there is no room for them.
+pub(super) fn divide(lines: &FieldLines, url: &str) -> Option<(FieldLines, SharedLines)> {
     let all: SmallVec<[Line<'_>; 16]> = lines.iter().collect();
     let (mut own, mut common) = (SmallVec::<[_; 16]>::new(), SmallVec::<[_; 16]>::new());
+    let [of @ .., _, _, _, _, _, _] = FixedState::default().hash_one(url).to_le_bytes();
     let mut table = table();
     // Lines of one name stay together: their order among each other has a meaning.
     for one_name in all.chunk_by(|line, next| line.name == next.name) {
-        // Without a short cut: all of them are remembered.
-        let known = one_name.iter().filter(|line| table.is_known(line)).count();
-        let part = if known == one_name.len() { &mut common } else { &mut own };
+        // Without a short cut: each of them is met.
+        let often = one_name.iter().filter(|line| table.meets_often(line, u16::from_le_bytes(of))).count();
+        let part = if often == one_name.len() { &mut common } else { &mut own };
         part.extend_from_slice(one_name);
     }
     let common = table.keep(common.into_iter().collect())?;
+    drop(table);
     Some((own.into_iter().collect(), common))
 }
 
 impl Table {
-    /// Whether such a line came lately. It is remembered from now on.
-    fn is_known(&mut self, line: &Line<'_>) -> bool {
-        // What is the same in two responses by chance, and in no third.
-        if matches!(line.name, b"age" | b"content-length" | b"date" | b"expires") {
+    /// Meets a line of this response, and says whether it has met it often in others.
+    fn meets_often(&mut self, line: &Line<'_>, of: u16) -> bool {
+        // What tells one response from another, or one moment: the same in two by chance.
+        if matches!(line.name, b"content-length" | b"date" | b"etag" | b"expires" | b"last-modified") {
             return false;
         }
-        let [first, second, _, _, trace @ ..] = self.sets.hasher().hash_one(line.whole).to_le_bytes();
-        let place = &mut self.lately[usize::from(u16::from_le_bytes([first, second])) % REMEMBERED];
-        let trace = u32::from_le_bytes(trace);
-        std::mem::replace(place, trace) == trace
+        // Not by a secret: an origin that looks for lines with one place for all of them keeps its own from being shared.
+        let [place @ .., _, _, a, b, c, d] = FixedState::default().hash_one(line.whole).to_le_bytes();
+        let (line, met) =
+            (u32::from_le_bytes([a, b, c, d]), &mut self.lately[usize::from(u16::from_le_bytes(place)) % PLACES]);
+        if met.line == line {
+            // The same response may come again and again: freshened, completed, with another stamp.
+            met.times = met.times.saturating_add(u8::from(met.of != of));
+            met.of = of;
+            return met.times >= OFTEN;
+        }
+        // What is met once takes nobody's place who is met often, unless that has not been met for long.
+        met.times = met.times.saturating_sub(1);
+        if met.times == 0 {
+            *met = Met { line, of, times: 1 };
+        }
+        false
     }
 
     /// The one that is kept of these; `None`: they are not worth it, or there is no room.
@@ -115,7 +141,7 @@ impl Drop for SharedLines {
 }
 
 fn cost(lines: &FieldLines) -> usize {
-    lines.as_bytes().len() + OVERHEAD
+    lines.as_bytes().len() + BESIDE_LINES
 }
 
 #[cfg(test)]
@@ -129,6 +155,11 @@ mod tests {
         FieldLines::from(&HeaderMap::from_iter([line]))
     }
 
+    /// The lines of the last one of so many responses.
+    fn divide_often(lines: &FieldLines, responses: u8) -> Option<(FieldLines, SharedLines)> {
+        (0..responses).fold(None, |_, response| divide(lines, &response.to_string()))
+    }
+
     fn is_kept(lines: &FieldLines) -> bool {
         table().sets.contains(lines)
     }
@@ -136,10 +167,10 @@ mod tests {
     #[test]
     fn lines_are_kept_until_the_last_one_that_has_them_is_gone() {
         let lines = lines("x-kept", &"a".repeat(WORTHWHILE));
-        assert!(divide(&lines).is_none(), "seen for the first time");
-        let (own, one) = divide(&lines).expect("seen again");
+        assert!(divide_often(&lines, OFTEN - 1).is_none(), "not often yet");
+        let (own, one) = divide(&lines, "one more").expect("met often");
         assert_eq!((own.as_bytes(), one.as_bytes()), (&b""[..], lines.as_bytes()));
-        let others = [one.clone(), divide(&lines).expect("kept").1];
+        let others = [one.clone(), divide(&lines, "another").expect("kept").1];
         drop(one);
         assert!(is_kept(&lines));
         drop(others);
@@ -147,10 +178,27 @@ mod tests {
     }
 
     #[test]
+    fn a_response_has_nothing_in_common_with_itself() {
+        let lines = lines("x-request-id", &"b".repeat(WORTHWHILE));
+        assert!((0..100).all(|_| divide(&lines, "freshened").is_none()));
+        assert!(divide(&lines, "another").is_none(), "two are not many");
+    }
+
+    #[test]
+    fn what_many_have_stands_its_ground_among_what_comes_once() {
+        let lines = lines("x-often", &"c".repeat(WORTHWHILE));
+        drop(divide_often(&lines, u8::MAX));
+        for number in 0..5 * PLACES {
+            assert!(divide(&self::lines("x-once", &number.to_string()), &number.to_string()).is_none());
+        }
+        assert!(divide(&lines, "again").is_some());
+    }
+
+    #[test]
     fn no_more_is_kept_than_there_is_room_for() {
         let value = |number: usize| format!("{number:04}").repeat(CAPACITY / 1024);
-        let all = (0..2000).map(|number| lines("x-large", &value(number)));
-        let kept: Vec<_> = all.filter_map(|lines| divide(&lines).or_else(|| divide(&lines))).collect();
+        let all = (0..1000).map(|number| lines("x-large", &value(number)));
+        let kept: Vec<_> = all.filter_map(|lines| divide_often(&lines, 2 * OFTEN)).collect();
         assert!((200..=256).contains(&kept.len()), "{} of 16 KiB each", kept.len());
         assert!(table().bytes <= CAPACITY);
         drop(kept);
@@ -161,10 +209,11 @@ mod tests {
     fn many_threads_leave_nothing_behind() {
         let lines: Vec<_> = (0..4).map(|number| lines("x-threads", &format!("{number}").repeat(WORTHWHILE))).collect();
         std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
+            for thread in 0..4_usize {
+                let lines = &lines;
+                scope.spawn(move || {
                     for turn in 0..5000 {
-                        let one = divide(&lines[turn % 4]);
+                        let one = divide(&lines[turn % 4], &(turn * 4 + thread).to_string());
                         drop((one.as_ref().map(|(_, common)| common.clone()), one));
                     }
                 });

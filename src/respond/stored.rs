@@ -111,7 +111,7 @@ pub fn streaming(
 /// RFC 9110 §15.4.5.
 pub fn not_modified(head: &Head, asked: &Asked<'_>, outcome: &Outcome) -> Response<ResponseBody> {
     let lines: FieldLines = conditional::not_modified_lines(head.headers.iter()).collect();
-    bare(StatusCode::NOT_MODIFIED, lines.to_map(), head, asked, outcome)
+    bare(StatusCode::NOT_MODIFIED, lines.into_map(), head, asked, outcome)
 }
 
 fn bare(
@@ -127,7 +127,7 @@ fn bare(
 /// RFC 9110 §15.5.17.
 fn unsatisfiable(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<ResponseBody> {
     let validators = entry.head.headers.iter().filter(|line| matches!(line.name, b"etag" | b"last-modified"));
-    let mut headers = validators.collect::<FieldLines>().to_map();
+    let mut headers = validators.collect::<FieldLines>().into_map();
     headers.insert(CONTENT_RANGE, range::unsatisfied_range(entry.complete_length()));
     bare(StatusCode::RANGE_NOT_SATISFIABLE, headers, &entry.head, asked, outcome)
 }

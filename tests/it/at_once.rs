@@ -132,7 +132,8 @@ async fn what_responses_have_in_common_is_sent_with_each_of_them() {
     .await;
     let edge = before(origin.address()).start().await;
     let mut line = Line::to(edge.address()).await;
-    let targets: Vec<String> = (0..6).map(|number| format!("/{number}")).collect();
+    // Those that come first are not known to have anything in common.
+    let targets: Vec<String> = (0..30).map(|number| format!("/{number}")).collect();
     let mut misses = Vec::new();
     for target in &targets {
         let (head, _) = answered(&mut line, target, "").await;

@@ -58,7 +58,7 @@ fn assert_same(one: &Entry, other: &Entry) {
 /// What it would weigh if no other had anything in common with it.
 fn unshared_weight(entry: &Entry) -> u64 {
     let headers = &entry.head.headers;
-    entry.weight() + (headers.length() - headers.own_len()) as u64
+    entry.weight() + (headers.length() - headers.own_length()) as u64
 }
 
 /// A head record as its fields stand in it; those that a case wants otherwise are changed.
