@@ -58,7 +58,7 @@ pub(crate) struct Server {
     pub(crate) threads: Count<0, 1024>,
     /// Client connections at once; further ones wait.
     pub(crate) max_connections: Count<1, 1_000_000>,
-    /// Time for a whole request head. "100ms" to "10m".
+    /// Time for a whole request head, from a client's first byte or its second second of silence on. "100ms" to "10m".
     pub(crate) header_timeout: Word<Time<100, { 10 * MINUTE }>>,
     /// Time without a byte: between requests, and within bodies. "100ms" to "1h".
     pub(crate) idle_timeout: Word<Time<100, HOUR>>,
