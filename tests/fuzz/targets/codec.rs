@@ -27,7 +27,10 @@ fuzz_target!(|payload: &[u8]| {
         if let Ok(entry) = decoded.with_body(Vec::new()) {
             let written = codec::encode(&KEY, &entry).expect("what was read can be written");
             let read = codec::decode(&KEY, &written.head, MAX_BODY).expect("what was written can be read");
-            assert_eq!((read.head.headers.to_map(), read.head.status), (entry.head.headers.to_map(), entry.head.status));
+            assert_eq!(
+                (read.head.headers.to_map(), read.head.status),
+                (entry.head.headers.to_map(), entry.head.status)
+            );
         }
     }
     if let Ok(names) = codec::decode_names(&KEY, &sealed(2, payload)) {
