@@ -16,26 +16,30 @@ use tokio::net::TcpStream;
 use super::socket::{LEAST, Socket, reset_at_close};
 use crate::body::pages::{self, Held};
 
+/// So often it is read at most without being watched: that has no part in the task's budget.
+const MOST_READS: u8 = 8;
+
 /// A client's TCP socket.
 #[derive(Debug)]
 pub(crate) struct Clear(State);
 
 #[derive(Debug)]
 enum State {
-    /// Nobody has waited for it yet; `is_drained`: it was read, and had less than there was room for.
+    /// Nobody has waited for it yet; `is_drained`: when it was last read, it had less than there was room for.
     Unwatched {
         socket: net::TcpStream,
+        reads: u8,
         is_drained: bool,
     },
     Watched(TcpStream),
-    /// The runtime could not watch it: it is closed.
+    /// On its way to be watched; where the runtime cannot do that, it is closed.
     Lost,
 }
 
 impl Clear {
     /// A socket that does not block.
     pub(crate) fn new(socket: net::TcpStream) -> Self {
-        Self(State::Unwatched { socket, is_drained: false })
+        Self(State::Unwatched { socket, reads: 0, is_drained: false })
     }
 
     /// The socket, watched from now on.
@@ -43,13 +47,21 @@ impl Clear {
         if let State::Unwatched { .. } = self.0
             && let State::Unwatched { socket, .. } = std::mem::replace(&mut self.0, State::Lost)
         {
-            self.0 = State::Watched(TcpStream::from_std(socket)?);
+            self.0 = State::Watched(watch(socket)?);
         }
         match &mut self.0 {
             State::Watched(socket) => Ok(socket),
             State::Unwatched { .. } | State::Lost => Err(io::ErrorKind::NotConnected.into()),
         }
     }
+}
+
+/// Has the runtime watch a client's socket.
+///
+/// # Errors
+/// It, or the system, has no room for that; the socket is closed.
+pub(super) fn watch(socket: net::TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(socket).inspect_err(|error| tracing::warn!(%error, "a client's socket cannot be watched"))
 }
 
 impl Socket for Clear {
@@ -92,19 +104,17 @@ impl Socket for Clear {
 impl AsyncRead for Clear {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // Once: what is read without being watched has no part in the task's budget.
-        if let State::Unwatched { socket, is_drained: is_drained @ false } = &mut this.0 {
+        // A socket that the runtime has just begun to watch looks empty to it: what has come is read before.
+        if let State::Unwatched { socket, reads, is_drained } = &mut this.0
+            && *reads < MOST_READS
+        {
             let room = buffer.initialize_unfilled();
             match socket.read(room) {
-                Ok(read) if read < room.len() => {
-                    *is_drained = read > 0;
+                Ok(read) => {
+                    *reads += 1;
+                    *is_drained = (1..room.len()).contains(&read);
                     buffer.advance(read);
                     return Poll::Ready(Ok(()));
-                }
-                // There may be more.
-                Ok(read) => {
-                    buffer.advance(read);
-                    return Poll::Ready(this.watched().map(drop));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
@@ -146,7 +156,11 @@ impl AsyncWrite for Clear {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().0 {
-            State::Unwatched { socket, .. } => Poll::Ready(socket.shutdown(net::Shutdown::Write)),
+            State::Unwatched { socket, .. } => Poll::Ready(match socket.shutdown(net::Shutdown::Write) {
+                // The client was first.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+                outcome => outcome,
+            }),
             State::Watched(socket) => Pin::new(socket).poll_shutdown(cx),
             State::Lost => Poll::Ready(Ok(())),
         }
@@ -229,14 +243,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_there_may_be_more_it_is_not_drained() {
+    async fn what_has_come_is_there_at_once_and_a_client_that_goes_on_is_watched() {
         let (mut client, mut socket) = pair();
-        client.write_all(b"ask more").expect("open");
+        client.write_all(&[b'x'; 4 * MOST_READS as usize]).expect("open");
+        for _ in 0..MOST_READS {
+            let mut bytes = [0; 4];
+            let mut room = ReadBuf::new(&mut bytes);
+            let read = Pin::new(&mut socket).poll_read(&mut Context::from_waker(Waker::noop()), &mut room);
+            assert!(read.is_ready() && room.filled() == b"xxxx" && !is_watched(&socket) && !socket.is_drained());
+        }
+        client.write_all(b"more").expect("open");
         let mut bytes = [0; 4];
         socket.read_exact(&mut bytes).await.expect("open");
-        assert!(is_watched(&socket) && !socket.is_drained());
-        socket.read_exact(&mut bytes).await.expect("open");
-        assert_eq!(&bytes, b"more");
+        assert!(is_watched(&socket) && &bytes == b"more");
     }
 
     #[tokio::test]

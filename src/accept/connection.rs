@@ -12,11 +12,10 @@ use http::HeaderValue;
 use hyper::server::conn::http2 as library;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::TaskTracker;
 
-use super::clear::Clear;
+use super::clear::{self, Clear};
 use super::drain::Drain;
 use super::express::Express;
 use super::meter::Meter;
@@ -97,7 +96,7 @@ pub(crate) async fn run_secure<H: Handler>(
     secured: &Secured,
     (door, drain, streams): House<'_, H>,
 ) {
-    let Ok(socket) = TcpStream::from_std(socket) else { return };
+    let Ok(socket) = clear::watch(socket) else { return };
     let pulse = Arc::new(Pulse::new(Arc::clone(&door.telemetry)));
     let meter = Meter::new(Arc::clone(&door.telemetry), place);
     let limit = door.settings.load().header_timeout;

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::clear;
 use super::queue::Queue;
 use super::refusal;
 
@@ -91,7 +91,7 @@ impl Crowd {
     fn tell(&mut self, client: net::TcpStream) {
         while self.told.try_join_next().is_some() {}
         let Some(answer) = self.answer.clone().filter(|_| self.told.len() < TOLD) else { return };
-        let Ok(mut client) = TcpStream::from_std(client) else { return };
+        let Ok(mut client) = clear::watch(client) else { return };
         self.told.spawn(async move {
             // Best effort: who does not read it has lost nothing.
             let _ = timeout(LINGER, async {
@@ -109,7 +109,7 @@ impl Crowd {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 

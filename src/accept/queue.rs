@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use std::task::{Context, Poll, ready};
 
 use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 
@@ -29,8 +30,9 @@ impl Queue {
     #[expect(unsafe_code, reason = "a listener of tokio's has each socket watched that comes out of it")]
     pub(super) fn of(listener: TcpListener) -> io::Result<Self> {
         let listener = listener.into_std()?;
-        // SAFETY: the listener owns an open descriptor, which it keeps until it is dropped, and nobody but this has it.
-        let watched = unsafe { AsyncFd::register(listener) };
+        // SAFETY: the listener owns an open descriptor, always the same, and keeps it until it is dropped; it is never replaced
+        // in here, and nobody else closes it or has another file take its place.
+        let watched = unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) };
         Ok(Self(watched?))
     }
 
@@ -54,7 +56,7 @@ impl Queue {
 }
 
 /// Has the kernel keep clients of a listening socket out of its queue until they have said something, or have been silent
-/// for a second.
+/// for a second or two. Whom it still has when the listener is closed hears of that when they speak: with a reset.
 #[expect(unsafe_code, reason = "there is no other way to set this option")]
 pub(super) fn keep_out_the_silent(listening: &impl AsFd) {
     let (descriptor, silence) = (listening.as_fd().as_raw_fd(), SILENCE);

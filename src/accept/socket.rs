@@ -17,7 +17,8 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Whether what is written is what goes out.
     fn is_in_the_clear(&self) -> bool;
 
-    /// Whether all that had come when it was last read has been read. `false`: that is not known.
+    /// Whether all that had come when it was last read has been read; what comes between then and a close is nobody's to know.
+    /// `false`: that is not known.
     fn is_drained(&self) -> bool {
         false
     }

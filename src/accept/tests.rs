@@ -539,6 +539,21 @@ async fn more_connections_than_allowed_wait_for_a_place() {
 }
 
 #[tokio::test]
+async fn a_body_that_has_come_with_the_first_request_does_not_end_the_connection() {
+    let edge = Edge::start(settings(), |_, _| async { ok("unread") });
+    for length in [100, 900, 1000] {
+        let mut socket = edge.connect().await;
+        for _ in 0..2 {
+            let body = "x".repeat(length);
+            socket.send(format!("OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}")).await;
+            let head = socket.until("\r\n\r\n").await;
+            assert!(head.starts_with("HTTP/1.1 204 ") && !head.contains("connection: close"), "{length}: {head}");
+        }
+    }
+    edge.stopped().await;
+}
+
+#[tokio::test]
 async fn a_drain_ends_idle_connections_and_lets_answers_finish() {
     let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let edge = Edge::start(settings(), {

@@ -82,9 +82,9 @@ impl<I: Socket> Link<I> {
 
 #[cfg(test)]
 mod tests {
+    use std::net;
     use std::sync::Arc;
 
-    use std::net;
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -97,6 +97,7 @@ mod tests {
     async fn who_waits_holds_no_buffer() {
         let listener = net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let socket = net::TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+        socket.set_nonblocking(true).expect("a socket");
         let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
         let meter = Meter::new(Telemetry::silent(), place);
         let mut link =

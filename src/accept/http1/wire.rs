@@ -85,7 +85,8 @@ impl<I: Socket> Wire<I> {
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_shut {
             // A request that nobody will read any more, mostly.
-            if !self.socket.is_drained() && self.meter.has_waste(cx, &mut self.socket) || self.written > SOON_TAKEN {
+            let has_waste = !self.socket.is_drained() && self.meter.has_waste(cx, &mut self.socket);
+            if has_waste || self.written > SOON_TAKEN {
                 self.pulse.expect_surplus();
             }
             // The close that follows at once says all that there is to say, with nothing unread: one system call less for a
