@@ -4,10 +4,8 @@ use std::collections::HashSet;
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use foldhash::fast::{FixedState, RandomState};
-use smallvec::SmallVec;
-
 use crate::policy::fields::{FieldLines, Line};
+use foldhash::fast::{FixedState, RandomState};
 
 /// Bytes of all sets, at most. Stored responses are not charged for what they share; what no longer fits in here, each keeps
 /// for itself.
@@ -62,20 +60,26 @@ fn table() -> MutexGuard<'static, Table> {
 /// Of the lines of a response with this URL, those that it keeps for itself, and those that many others had as
 /// well, a short while ago. `None`: there are none of these, or they are not worth it, or there is no room for them.
 pub(super) fn divide(lines: &FieldLines, url: &str) -> Option<(FieldLines, SharedLines)> {
-    let all: SmallVec<[Line<'_>; 16]> = lines.iter().collect();
-    let (mut own, mut common) = (SmallVec::<[_; 16]>::new(), SmallVec::<[_; 16]>::new());
     let [of @ .., _, _, _, _, _, _] = FixedState::default().hash_one(url).to_le_bytes();
+    let of = u16::from_le_bytes(of);
+    let mut rest = lines.as_bytes();
+    let (mut own, mut common) = (Vec::with_capacity(rest.len()), Vec::with_capacity(rest.len()));
     let mut table = table();
+    let mut all = lines.iter().peekable();
     // Lines of one name stay together: their order among each other has a meaning.
-    for one_name in all.chunk_by(|line, next| line.name == next.name) {
-        // Without a short cut: each of them is met.
-        let often = one_name.iter().filter(|line| table.meets_often(line, u16::from_le_bytes(of))).count();
-        let part = if often == one_name.len() { &mut common } else { &mut own };
-        part.extend_from_slice(one_name);
+    while let Some(first) = all.next() {
+        let (mut often, mut length) = (table.meets_often(&first, of), first.whole.len());
+        while let Some(next) = all.next_if(|next| next.name == first.name) {
+            often &= table.meets_often(&next, of);
+            length += next.whole.len();
+        }
+        let (of_one_name, others) = rest.split_at(length);
+        if often { &mut common } else { &mut own }.extend_from_slice(of_one_name);
+        rest = others;
     }
-    let common = table.keep(common.into_iter().collect())?;
+    let common = table.keep(FieldLines::of(common))?;
     drop(table);
-    Some((own.into_iter().collect(), common))
+    Some((FieldLines::of(own), common))
 }
 
 impl Table {

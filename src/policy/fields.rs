@@ -64,6 +64,11 @@ const COLON: &[u8] = b": ";
 const END: &[u8] = b"\r\n";
 
 impl FieldLines {
+    /// Whole lines out of others like this.
+    pub fn of(lines: Vec<u8>) -> Self {
+        Self(lines.into_boxed_slice())
+    }
+
     /// The lines, ready to be sent.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -129,7 +134,7 @@ impl From<&HeaderMap> for FieldLines {
                 lines.extend_from_slice(part);
             }
         }
-        Self(lines.into_boxed_slice())
+        Self::of(lines)
     }
 }
 
