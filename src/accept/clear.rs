@@ -85,10 +85,7 @@ impl Socket for Clear {
                 let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
                 poll_with(socket, cx, || send(&*socket, piece, flags).map_err(io::Error::from))
             }
-            None => match pieces {
-                [only] => Pin::new(self).poll_write(cx, only),
-                pieces => Pin::new(self).poll_write_vectored(cx, pieces),
-            },
+            None => self.poll_copy(cx, pieces),
         }
     }
 

@@ -1,6 +1,6 @@
 //! 1 · From a socket to a clean request: listeners, deadlines, HTTP/1.1 and HTTP/2, the trust boundary, drain.
 //!
-//! [`listener::serve`] accepts; with TLS, `secure` shakes hands; a `connection` chooses the protocol and lives under the deadlines of its `pulse`; each
+//! [`listener::serve`] accepts, out of the kernel's `queue`; a socket is `clear`, or `secure` shakes hands over it; a `connection` chooses the protocol and lives under the deadlines of its `pulse`; each
 //! request passes `reception`, which has `request` judge and clean it, and hands it to the [`Handler`]. A plain hit never gets that
 //! far: `express` answers it where it is read, in `http1`, which is all there is of that protocol, and in `http2`, which lies
 //! between the socket and the library.

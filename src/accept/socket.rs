@@ -25,6 +25,11 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
 
     /// Writes of these pieces what the client takes, without copying those that lie in files where that can be; how many bytes.
     fn poll_send(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.poll_copy(cx, pieces)
+    }
+
+    /// The same with a copy of each.
+    fn poll_copy(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match pieces {
             [only] if only.len() < LEAST => Pin::new(self).poll_write(cx, only),
             pieces => Pin::new(self).poll_write_vectored(cx, pieces),

@@ -141,7 +141,7 @@ impl From<&HeaderMap> for FieldLines {
 impl<'a> FromIterator<Line<'a>> for FieldLines {
     fn from_iter<I: IntoIterator<Item = Line<'a>>>(lines: I) -> Self {
         let lines = lines.into_iter().map(|line| line.whole);
-        Self(lines.collect::<Vec<_>>().concat().into_boxed_slice())
+        Self::of(lines.collect::<Vec<_>>().concat())
     }
 }
 
