@@ -8,6 +8,7 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use super::entry::Entry;
+use super::front::Front;
 use super::variants::{Marks, Variants};
 use crate::policy::key::Key;
 use crate::policy::reuse::Standing;
@@ -42,6 +43,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Memory {
     cache: Cache<Key, Variants, foldhash::fast::RandomState>,
+    front: Front,
     limits: Limits,
     in_flight: AtomicU64,
     uncounted: AtomicU64,
@@ -67,12 +69,20 @@ impl Memory {
                 }
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { cache, limits, in_flight: AtomicU64::new(0), uncounted: AtomicU64::new(0), evicted }
+        Self { cache, front: Front::new(), limits, in_flight: AtomicU64::new(0), uncounted: AtomicU64::new(0), evicted }
     }
 
-    /// What is stored under a key. Moka counts it as a use: it has no other way to look one key up.
+    /// What is stored under a key. That counts as a use, by and large: moka has no other way to look one key up.
     pub fn get(&self, key: &[u8]) -> Option<Variants> {
-        self.cache.get(key)
+        self.front.find(key, || self.cache.get(key))
+    }
+
+    /// Puts something else in the place of what is stored under a key.
+    fn change(&self, key: &Key, change: impl FnOnce(Variants) -> Op<Variants>) {
+        self.cache
+            .entry_by_ref(key)
+            .and_compute_with(|stored| change(stored.map(moka::Entry::into_value).unwrap_or_default()));
+        self.front.changed(key.as_bytes());
     }
 
     /// Every key with what is stored under it, as it is met; what comes or goes meanwhile may be met or not. Reading
@@ -105,8 +115,7 @@ impl Memory {
     pub fn put(&self, key: &Key, entry: Arc<Entry>, gone: Option<&Arc<Entry>>) {
         let weight = entry.weight() + KEY_OVERHEAD;
         let limit = self.limits.max_variants;
-        self.cache.entry_by_ref(key).and_compute_with(|stored| {
-            let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
+        self.change(key, |stored| {
             let is_late = |other: &Arc<Entry>| {
                 other.selects_like(&entry) && other.part().is_none() && other.head.is_later_than(&entry.head)
             };
@@ -122,9 +131,11 @@ impl Memory {
     /// come there meanwhile: it is newer.
     pub fn replace(&self, key: &Key, old: &Arc<Entry>, new: Arc<Entry>) {
         let limit = self.limits.max_variants;
-        self.cache.entry_by_ref(key).and_compute_with(|stored| match stored.map(moka::Entry::into_value) {
-            Some(stored) if stored.holds(old) => Op::Put(stored.with(new, Some(old), limit)),
-            _ => Op::Nop,
+        self.change(key, |stored| {
+            if !stored.holds(old) {
+                return Op::Nop;
+            }
+            Op::Put(stored.with(new, Some(old), limit))
         });
     }
 
@@ -133,8 +144,7 @@ impl Memory {
     /// dead by its `standing` is in nobody's way, what is not alive lends no bytes, and takes the place of nothing that is.
     pub fn put_part(&self, key: &Key, entry: &Arc<Entry>, now: Timestamp, standing: impl Fn(&Entry) -> Standing) {
         let limits = self.limits;
-        self.cache.entry_by_ref(key).and_compute_with(|stored| {
-            let stored = stored.map(moka::Entry::into_value).unwrap_or_default();
+        self.change(key, |stored| {
             let same = stored.entries().iter().find(|other| other.selects_like(entry));
             let same = same.map(|other| (other, standing(other)));
             let entry = match same {
@@ -157,18 +167,16 @@ impl Memory {
 
     /// Remembers that answers for `key` cannot be shared. What is stored stays.
     pub fn mark_unshareable(&self, key: &Key, marks: Marks) {
-        self.cache
-            .entry_by_ref(key)
-            .and_upsert_with(|stored| stored.map(moka::Entry::into_value).unwrap_or_default().marked(marks));
+        self.change(key, |stored| Op::Put(stored.marked(marks)));
         self.count(KEY_OVERHEAD);
     }
 
     /// Takes one stored response out, if it is still there.
     pub fn remove_entry(&self, key: &Key, entry: &Arc<Entry>) {
-        self.cache.entry_by_ref(key).and_compute_with(|stored| {
-            let Some(stored) = stored.map(moka::Entry::into_value).filter(|stored| stored.holds(entry)) else {
+        self.change(key, |stored| {
+            if !stored.holds(entry) {
                 return Op::Nop;
-            };
+            }
             stored.without(entry).map_or(Op::Remove, Op::Put)
         });
     }
@@ -176,6 +184,7 @@ impl Memory {
     /// Takes out all that is stored under `key`.
     pub fn remove(&self, key: &[u8]) {
         self.cache.invalidate(key);
+        self.front.changed(key);
     }
 
     /// Has moka count what was written once that may have overshot the capacity.

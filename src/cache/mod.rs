@@ -4,6 +4,7 @@ pub mod codec;
 pub mod entry;
 pub mod fields;
 pub mod flight;
+mod front;
 pub mod ledger;
 pub mod memory;
 pub mod redis;

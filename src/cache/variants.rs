@@ -89,6 +89,12 @@ fn furthest(one: Option<Mark>, other: Option<Mark>) -> Option<Mark> {
     }
 }
 
+impl From<Arc<Entry>> for Variants {
+    fn from(entry: Arc<Entry>) -> Self {
+        Self(Kept::One(entry))
+    }
+}
+
 impl Variants {
     fn new(mut entries: Vec<Arc<Entry>>, marks: Marks) -> Self {
         let is_marked = marks != Marks::default();
@@ -105,6 +111,14 @@ impl Variants {
             Kept::Nothing => &[],
             Kept::One(entry) => slice::from_ref(entry),
             Kept::More(more) => &more.entries,
+        }
+    }
+
+    /// The one response, where there is nothing else to know.
+    pub(super) fn sole(&self) -> Option<&Arc<Entry>> {
+        match &self.0 {
+            Kept::One(entry) => Some(entry),
+            Kept::Nothing | Kept::More(_) => None,
         }
     }
 

@@ -166,17 +166,27 @@ impl Rules {
     /// without the query. `headers`: the request's.
     pub fn route(&self, method: &Method, authority: &str, path: &str, headers: &HeaderMap) -> Routed {
         let host = Host::of(authority);
-        let (rules, merged) = if self.candidates.is_empty() {
-            (self.unconditional.clone(), self.plain.clone())
-        } else {
-            self.matching(method, host, &comparable(path), headers)
+        let (rules, merged) = self.matching(method, host, path, headers);
+        let (rules, Merged { treatment, tags }) = (rules.into_owned(), merged.into_owned());
+        Routed { origin: self.origin_of(&treatment, host), treatment, rules, tags }
+    }
+
+    /// Of that what a stored response has to know, with nothing cloned where the rules look at no request: how it is
+    /// treated, and whether an origin fits.
+    pub fn treatment(
+        &self,
+        method: &Method,
+        authority: &str,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> (Cow<'_, Arc<Treatment>>, bool) {
+        let host = Host::of(authority);
+        let treatment = match self.matching(method, host, path, headers).1 {
+            Cow::Borrowed(merged) => Cow::Borrowed(&merged.treatment),
+            Cow::Owned(merged) => Cow::Owned(merged.treatment),
         };
-        Routed {
-            origin: merged.treatment.origin.or_else(|| self.origin_for(host)),
-            treatment: merged.treatment,
-            rules,
-            tags: merged.tags,
-        }
+        let has_origin = self.origin_of(&treatment, host).is_some();
+        (treatment, has_origin)
     }
 
     /// The forms, in keys, of a URL's path and query: as it stands, and as each rule that may apply to it by host and
@@ -224,21 +234,33 @@ impl Rules {
         with_key.filter(move |(compiled, _)| compiled.may_match(host, &path)).map(|(_, key)| key)
     }
 
-    fn matching(&self, method: &Method, host: Host<'_>, path: &str, headers: &HeaderMap) -> (RuleNumbers, Merged) {
+    /// The rules that match, and what they say.
+    fn matching(
+        &self,
+        method: &Method,
+        host: Host<'_>,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> (Cow<'_, RuleNumbers>, Cow<'_, Merged>) {
+        let plain = (Cow::Borrowed(&self.unconditional), Cow::Borrowed(&self.plain));
+        if self.candidates.is_empty() {
+            return plain;
+        }
+        let path = comparable(path);
         let mut numbers = self.unconditional.clone();
-        for number in self.candidates.select(host, path) {
-            if self.all[number].matches(method, host, path, headers) {
+        for number in self.candidates.select(host, &path) {
+            if self.all[number].matches(method, host, &path, headers) {
                 numbers.push(number);
             }
         }
         if numbers.len() == self.unconditional.len() {
-            return (numbers, self.plain.clone());
+            return plain;
         }
         if !self.unconditional.is_empty() {
             numbers.sort_unstable();
         }
         let merged = self.remember(&numbers);
-        (numbers, merged)
+        (Cow::Owned(numbers), Cow::Owned(merged))
     }
 
     /// What this set of rules says, merged at most once while there is room to remember it.
@@ -254,9 +276,9 @@ impl Rules {
         merged
     }
 
-    fn origin_for(&self, host: Host<'_>) -> Option<OriginId> {
+    fn origin_of(&self, treatment: &Treatment, host: Host<'_>) -> Option<OriginId> {
         let fits = |hosts: &Vec<HostPattern>| hosts.is_empty() || hosts.iter().any(|pattern| pattern.matches(host));
-        self.origins.iter().position(fits).map(OriginId)
+        treatment.origin.or_else(|| self.origins.iter().position(fits).map(OriginId))
     }
 }
 

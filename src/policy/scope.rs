@@ -156,10 +156,7 @@ impl Labels {
 
 /// An authority without its port. The colons of an IPv6 address stand within brackets.
 pub fn host_of(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => authority,
-    }
+    authority.trim_end_matches(|byte: char| byte.is_ascii_digit()).strip_suffix(':').unwrap_or(authority)
 }
 
 /// The tags of one stored response: distinct, exact byte strings. Those from `Cache-Groups` come first.

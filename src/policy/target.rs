@@ -82,13 +82,16 @@ pub fn path_fault(target: &PathAndQuery) -> Option<&'static str> {
 }
 
 /// Whether this is a path and query that everybody reads alike, so that nothing more need be asked of it: no byte that some
-/// library refuses, and no segment that begins with a dot. [`path_fault`] finds nothing in it.
+/// library refuses, and no segment that begins with a dot or with an encoded byte, which may be one. [`path_fault`] finds
+/// nothing in it.
 pub fn is_plain(target: &[u8]) -> bool {
-    let may_be_dots = |at: usize| matches!(target.get(at + 1..), Some([b'.', ..] | [b'%', b'2', b'e' | b'E', ..]));
-    target.first() == Some(&b'/')
-        && target.len() <= MAX_TARGET
-        && target.iter().all(|&byte| PLAIN[usize::from(byte)])
-        && !memchr::memchr_iter(b'/', target).any(may_be_dots)
+    let mut before = 0;
+    let is_plain = |&byte: &u8| {
+        let may_be_dots = before == b'/' && matches!(byte, b'.' | b'%');
+        before = byte;
+        PLAIN[usize::from(byte)] && !may_be_dots
+    };
+    target.first() == Some(&b'/') && target.len() <= MAX_TARGET && target.iter().all(is_plain)
 }
 
 /// By byte: whether a plain target may hold it. Looked up, not compared with each: every hit asks it of every byte.

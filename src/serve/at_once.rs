@@ -33,10 +33,10 @@ impl Serve {
         let (looked_at, path) = (site.rules.fields(), request.path());
         let fields = chosen(!looked_at.is_empty(), request, |name| looked_at.contains(name));
         let fields = fields.as_ref().unwrap_or(&nothing);
-        let routed = site.rules.route(&Method::GET, request.authority, path, fields);
-        let treatment = &*routed.treatment;
+        let (treatment, has_origin) = site.rules.treatment(&Method::GET, request.authority, path, fields);
+        let treatment = &**treatment;
         let is_heeded = treatment.honour_client && request.has_any(&[CACHE_CONTROL, PRAGMA]);
-        if routed.origin.is_none() || treatment.action != Action::Cache || is_heeded || !Hit::can_follow(treatment) {
+        if !has_origin || treatment.action != Action::Cache || is_heeded || !Hit::can_follow(treatment) {
             return None;
         }
         let rules = &treatment.key;

@@ -1,7 +1,8 @@
 //! What is counted of requests and connections, and how does a hit count for a few nanoseconds?
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -16,7 +17,8 @@ use prometheus_client::registry::Registry;
 use super::histogram::{Cells, Reading};
 use crate::policy::outcome::CacheResult;
 
-/// Threads that count without sharing a cache line; more threads share. 16 × about 2.5 KiB is 40 KiB for good.
+/// Sets of cells: each thread has one for itself, the last one is for all threads that come when the others are taken.
+/// 16 × about 2.5 KiB is 40 KiB for good.
 const SHARDS: usize = 16;
 
 /// The hundreds of a status, and one for a request that was never answered.
@@ -89,19 +91,20 @@ impl Metrics {
 
     /// A request has been received.
     pub(crate) fn request_began(&self) {
-        self.requests.shard().began.fetch_add(1, Relaxed);
+        let (shard, add) = self.requests.mine();
+        add(&shard.began, 1);
     }
 
     /// A request is over: all that is known of it is counted at once, in this thread's cells.
     pub(crate) fn request_ended(&self, ended: &Ended) {
-        let shard = self.requests.shard();
         let result = ended.result as usize;
-        shard.ended.fetch_add(1, Relaxed);
-        shard.counts[result][class(ended.status)].fetch_add(1, Relaxed);
-        shard.body_bytes.fetch_add(ended.body_bytes, Relaxed);
-        shard.duration[result].observe(ended.duration);
+        let (shard, add) = self.requests.mine();
+        add(&shard.ended, 1);
+        add(&shard.counts[result][class(ended.status)], 1);
+        add(&shard.body_bytes, ended.body_bytes);
+        shard.duration[result].observe(ended.duration, add);
         if let Some(first_byte) = ended.first_byte {
-            shard.first_byte[result].observe(first_byte);
+            shard.first_byte[result].observe(first_byte, add);
         }
     }
 
@@ -150,14 +153,38 @@ struct Shard {
     first_byte: [Cells; CacheResult::ALL.len()],
 }
 
-impl Requests {
-    /// This thread's cells.
-    fn shard(&self) -> &Shard {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static MINE: usize = NEXT.fetch_add(1, Relaxed) % SHARDS;
+/// Which cells a thread has for itself, until it ends.
+struct Mine(Option<usize>);
+
+/// Which are taken.
+static TAKEN: [AtomicBool; SHARDS - 1] = [const { AtomicBool::new(false) }; SHARDS - 1];
+
+thread_local! {
+    static MINE: Mine = Mine(TAKEN.iter().position(|taken| !taken.swap(true, Acquire)));
+}
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            // What this thread has counted is there for who takes them next.
+            TAKEN[place].store(false, Release);
         }
-        &self.shards[MINE.with(|mine| *mine)]
+    }
+}
+
+impl Requests {
+    /// This thread's cells, and how to add to them: where nobody else adds, to write is enough.
+    fn mine(&self) -> (&Shard, impl Fn(&AtomicU64, u64) + Copy) {
+        // A thread that is ending may have given its cells back.
+        let own = MINE.try_with(|mine| mine.0).ok().flatten();
+        let add = move |cell: &AtomicU64, by| {
+            if own.is_some() {
+                cell.store(cell.load(Relaxed).wrapping_add(by), Relaxed);
+            } else {
+                cell.fetch_add(by, Relaxed);
+            }
+        };
+        (&self.shards[own.unwrap_or(SHARDS - 1)], add)
     }
 
     fn sum(&self, cell: impl Fn(&Shard) -> &AtomicU64) -> u64 {
@@ -263,12 +290,14 @@ mod tests {
 
     #[test]
     fn what_many_threads_count_is_summed() {
+        const EACH: u64 = 1000;
         let metrics = Metrics::register(&mut Registry::default());
-        std::thread::scope(|scope| {
-            for _ in 0..SHARDS + 3 {
-                scope.spawn(|| metrics.request_ended(&ended(CacheResult::Hit, Some(200))));
-            }
-        });
-        assert_eq!(metrics.requests(CacheResult::Hit), SHARDS as u64 + 3);
+        let count = || (0..EACH).for_each(|_| metrics.request_ended(&ended(CacheResult::Hit, Some(200))));
+        // More at once than there are cells for, and then one after the other, in cells that were given back.
+        std::thread::scope(|scope| (0..SHARDS + 3).for_each(|_| drop(scope.spawn(count))));
+        for _ in 0..2 * SHARDS {
+            std::thread::scope(|scope| drop(scope.spawn(count)));
+        }
+        assert_eq!(metrics.requests(CacheResult::Hit), EACH * (3 * SHARDS as u64 + 3));
     }
 }

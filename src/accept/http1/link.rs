@@ -45,7 +45,7 @@ impl<I: Socket> Link<I> {
     pub(super) fn rest(&mut self, input: BytesMut) {
         self.input = input;
         self.let_go();
-        self.out = Outgoing::default();
+        self.out.let_go();
     }
 
     /// Holds no buffer with nothing in it: one that a body was read into is large.
