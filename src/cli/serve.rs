@@ -1,11 +1,15 @@
 //! `larder serve`: runs the proxy until it is told to stop.
 
+use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::Context;
 use clap::Args;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -56,12 +60,16 @@ pub(super) fn serve(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     say(&loaded.warnings.render(has_colour()));
     diagnostics::init(&loaded.settings.telemetry.log).context("telemetry.log cannot be used")?;
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if loaded.settings.server.threads > 0 {
-        runtime.worker_threads(loaded.settings.server.threads);
-    }
-    let runtime = runtime.enable_all().thread_name("larder").build().context("the threads cannot be started")?;
+    let runtime = runtime(loaded.settings.server.threads).context("the threads cannot be started")?;
     runtime.block_on(until_stopped(source, loaded))
+}
+
+/// A runtime of so many threads; none: as many as there are processors for us.
+fn runtime(threads: usize) -> io::Result<Runtime> {
+    let threads = if threads > 0 { threads } else { thread::available_parallelism().map_or(1, NonZero::get) };
+    // A thread that is alone has nobody to share its tasks with: what that takes is a thirtieth of a hit.
+    let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.worker_threads(threads).enable_all().thread_name("larder").build()
 }
 
 async fn until_stopped(source: Source, loaded: Loaded) -> anyhow::Result<ExitCode> {
@@ -114,6 +122,7 @@ impl Signals {
 mod tests {
     use super::*;
     use clap::Parser;
+    use tokio::runtime::RuntimeFlavor;
 
     #[derive(Parser)]
     struct Line {
@@ -123,6 +132,15 @@ mod tests {
 
     fn source(line: &[&str]) -> Source {
         Line::try_parse_from(line).expect("valid").arguments.source(Environment::default())
+    }
+
+    #[test]
+    fn one_thread_shares_its_tasks_with_nobody() {
+        for (threads, flavor) in [(1, RuntimeFlavor::CurrentThread), (2, RuntimeFlavor::MultiThread)] {
+            let runtime = runtime(threads).expect("threads");
+            let found = (runtime.handle().runtime_flavor(), runtime.metrics().num_workers());
+            assert_eq!(found, (flavor, threads));
+        }
     }
 
     #[test]
