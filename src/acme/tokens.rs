@@ -21,9 +21,10 @@ struct Token {
 impl Tokens {
     /// What is shown at `path` of `authority`, a host and perhaps a port; `None`: the request is nobody's but the origin's.
     pub fn find(&self, authority: &str, path: &str) -> Option<Arc<str>> {
+        // First: hardly a request asks there.
+        let asked = path.strip_prefix(FOLDER)?;
         let tokens = self.0.load();
         let tokens = tokens.as_ref()?;
-        let asked = path.strip_prefix(FOLDER)?;
         // Authorities come to port 80; who forwards from there may name another one.
         let host = authority.split_once(':').map_or(authority, |(host, _)| host);
         let token = tokens.get(host)?;

@@ -4,20 +4,18 @@
 //! in memory that is the larger part. So each thread keeps, in front of moka, what it found last, and asks moka only now
 //! and then for what is asked for all the time.
 //!
-//! Nothing is kept alive by that, and nothing is found that is not stored any more: a response is held weakly, so that it
-//! goes when moka gives it up; and whatever changes what is stored under a key says so, before it is done, in a count that
+//! Nothing is kept alive by that, and nothing is found that is not stored any more: it is held weakly, so that it goes
+//! when moka gives it up; and whatever changes what is stored under a key says so, before it is done, in a count that
 //! the key shares with few others. What was found while the count was another one is not found again.
 
 use std::cell::RefCell;
 use std::hash::BuildHasher;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, Weak};
 
 use foldhash::fast::RandomState;
 
-use super::entry::Entry;
-use super::variants::Variants;
+use super::variants::{Variants, WeakVariants};
 
 /// Places for what one thread has found: 128 bytes each, 256 KiB in all. A power of two.
 const PLACES: usize = 2048;
@@ -26,7 +24,7 @@ const PLACES: usize = 2048;
 const COUNTS: usize = 4096;
 
 /// The longest key that is kept. Longer ones are rare.
-const LONGEST: usize = 102;
+const LONGEST: usize = 99;
 
 /// Of so many look-ups that are answered here, moka is told of one: often enough to know what is used.
 const TOLD: u8 = 8;
@@ -41,15 +39,17 @@ pub(super) struct Front {
     changes: Box<[AtomicU32]>,
 }
 
-/// One response, found under one key.
+/// What was found under one key.
 #[repr(align(128))]
 struct Place {
-    entry: Weak<Entry>,
+    found: WeakVariants,
     front: u64,
     changes: u32,
     length: u8,
     key: [u8; LONGEST],
 }
+
+const _: () = assert!(size_of::<Place>() == 128, "two lines of the processor's cache");
 
 /// What a thread has found.
 struct Found {
@@ -80,18 +80,18 @@ impl Front {
         let known = FOUND.with_borrow_mut(|found| {
             let place = found.places.get(place_of(hash))?;
             let is_it = place.changes == changes && place.front == self.number && place.key() == key;
-            let entry = is_it.then(|| place.entry.upgrade()).flatten()?;
+            let known = is_it.then(|| place.found.upgrade()).flatten()?;
             found.untold -= 1;
             if found.untold == 0 {
                 found.untold = TOLD;
                 return None;
             }
-            Some(Variants::from(entry))
+            Some(known)
         });
         known.or_else(|| {
             let stored = look();
-            if let Some(entry) = stored.as_ref().and_then(Variants::sole) {
-                FOUND.with_borrow_mut(|found| found.keep(place_of(hash), key, self.number, changes, entry));
+            if let Some(stored) = &stored {
+                FOUND.with_borrow_mut(|found| found.keep(place_of(hash), key, self.number, changes, stored));
             }
             stored
         })
@@ -125,13 +125,13 @@ impl Place {
 }
 
 impl Found {
-    fn keep(&mut self, place: usize, key: &[u8], front: u64, changes: u32, entry: &Arc<Entry>) {
+    fn keep(&mut self, place: usize, key: &[u8], front: u64, changes: u32, stored: &Variants) {
         if self.places.is_empty() {
-            let empty = || Place { entry: Weak::new(), front: 0, changes: 0, length: 0, key: [0; LONGEST] };
+            let empty = || Place { found: WeakVariants::Nothing, front: 0, changes: 0, length: 0, key: [0; LONGEST] };
             self.places = std::iter::repeat_with(empty).take(PLACES).collect();
         }
         let place = &mut self.places[place];
-        place.entry = Arc::downgrade(entry);
+        place.found = stored.downgrade();
         (place.front, place.changes) = (front, changes);
         place.length = u8::try_from(key.len()).unwrap_or(0);
         place.key[..key.len()].copy_from_slice(key);
@@ -141,14 +141,18 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
     use super::*;
+    use crate::cache::entry::Entry;
     use crate::cache::ledger::Stamp;
     use crate::cache::memory::{Limits, Memory};
     use crate::cache::sample;
+    use crate::cache::variants::Marks;
     use crate::policy::key::Key;
+    use crate::policy::outcome::Detail;
     use crate::policy::time::Timestamp;
 
     fn entry() -> Arc<Entry> {
@@ -161,6 +165,11 @@ mod tests {
         Arc::new(entry)
     }
 
+    /// What is stored where it is the only one.
+    fn alone(entry: &Arc<Entry>) -> Variants {
+        Variants::default().with_promoted(Arc::clone(entry))
+    }
+
     /// A front, and what is stored behind it.
     struct Tier {
         front: Front,
@@ -170,7 +179,7 @@ mod tests {
 
     impl Tier {
         fn of(entry: &Arc<Entry>) -> Self {
-            Self { front: Front::new(), stored: Some(Arc::clone(entry).into()), looks: Cell::new(0) }
+            Self { front: Front::new(), stored: Some(alone(entry)), looks: Cell::new(0) }
         }
 
         /// Whether that is found under `key`, and how many looks there have been.
@@ -192,7 +201,7 @@ mod tests {
         assert_eq!(tier.finds(b"key", Some(&one)), (true, 1));
         assert_eq!(tier.finds(b"key", Some(&one)), (true, 1), "known");
         assert_eq!(tier.finds(b"kez", Some(&one)), (true, 2), "another key");
-        tier.stored = Some(Arc::clone(&other).into());
+        tier.stored = Some(alone(&other));
         tier.front.changed(b"key");
         assert_eq!(tier.finds(b"key", Some(&other)), (true, 3));
         tier.stored = None;
@@ -207,10 +216,10 @@ mod tests {
         let front = Front::new();
         let found = front.find(b"key", || {
             front.changed(b"key");
-            Some(Arc::clone(&old).into())
+            Some(alone(&old))
         });
         assert!(found.is_some());
-        let found = front.find(b"key", || Some(Arc::clone(&new).into())).expect("stored");
+        let found = front.find(b"key", || Some(alone(&new))).expect("stored");
         assert!(Arc::ptr_eq(&found.entries()[0], &new));
     }
 
@@ -224,6 +233,24 @@ mod tests {
         drop(entry);
         assert!(weak.upgrade().is_none());
         assert_eq!(tier.finds(b"key", None), (true, 2));
+    }
+
+    #[test]
+    fn variants_and_marks_are_found_again_too() {
+        let entry = entry();
+        let mark = Marks::for_everybody(Timestamp::EPOCH, Detail::NoStore);
+        for stored in [alone(&entry).marked(mark), Variants::default().marked(mark)] {
+            let (front, looks) = (Front::new(), Cell::new(0));
+            let look = || {
+                looks.set(looks.get() + 1);
+                Some(stored.clone())
+            };
+            for _ in 0..2 {
+                let found = front.find(b"key", look).expect("stored");
+                assert_eq!((found.entries().len(), found.marks()), (stored.entries().len(), mark));
+            }
+            assert_eq!(looks.get(), 1);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is stored under one key: the variants of a response, and for whom answers could not be shared.
 
 use std::slice;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::entry::Entry;
 use crate::policy::outcome::Detail;
@@ -24,9 +24,30 @@ enum Kept {
 const MORE_OVERHEAD: u64 = 112;
 
 #[derive(Debug)]
-struct More {
+pub(super) struct More {
     entries: Box<[Arc<Entry>]>,
     marks: Marks,
+}
+
+/// What was stored under one key, as long as somebody keeps it.
+#[derive(Debug, Default)]
+pub(super) enum WeakVariants {
+    #[default]
+    Nothing,
+    One(Weak<Entry>),
+    More(Weak<More>),
+}
+
+impl WeakVariants {
+    /// What was stored; `None`: nothing, or nobody keeps it any more.
+    pub(super) fn upgrade(&self) -> Option<Variants> {
+        match self {
+            Self::Nothing => None,
+            Self::One(entry) => entry.upgrade().map(Kept::One),
+            Self::More(more) => more.upgrade().map(Kept::More),
+        }
+        .map(Variants)
+    }
 }
 
 /// For whom an answer could not be shared when it last came (hit-for-miss). What has ended is kept to tell of.
@@ -89,12 +110,6 @@ fn furthest(one: Option<Mark>, other: Option<Mark>) -> Option<Mark> {
     }
 }
 
-impl From<Arc<Entry>> for Variants {
-    fn from(entry: Arc<Entry>) -> Self {
-        Self(Kept::One(entry))
-    }
-}
-
 impl Variants {
     fn new(mut entries: Vec<Arc<Entry>>, marks: Marks) -> Self {
         let is_marked = marks != Marks::default();
@@ -114,11 +129,12 @@ impl Variants {
         }
     }
 
-    /// The one response, where there is nothing else to know.
-    pub(super) fn sole(&self) -> Option<&Arc<Entry>> {
+    /// The same without keeping them.
+    pub(super) fn downgrade(&self) -> WeakVariants {
         match &self.0 {
-            Kept::One(entry) => Some(entry),
-            Kept::Nothing | Kept::More(_) => None,
+            Kept::Nothing => WeakVariants::default(),
+            Kept::One(entry) => WeakVariants::One(Arc::downgrade(entry)),
+            Kept::More(more) => WeakVariants::More(Arc::downgrade(more)),
         }
     }
 
