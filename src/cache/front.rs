@@ -24,10 +24,13 @@ const PLACES: usize = 2048;
 const COUNTS: usize = 4096;
 
 /// The longest key that is kept. Longer ones are rare.
-const LONGEST: usize = 99;
+const LONGEST: usize = 98;
 
-/// Of so many look-ups that are answered here, moka is told of one: often enough to know what is used.
-const TOLD: u8 = 8;
+/// Uses of a key that moka is told of, each of them: it counts so far, and what it keeps depends on it.
+const EACH: u8 = 16;
+
+/// Of so many later ones it is told of one: it forgets half of its counts from time to time, and what was used last goes last.
+const SOME: u8 = 8;
 
 /// The front of one memory tier.
 #[derive(Debug)]
@@ -45,21 +48,17 @@ struct Place {
     found: WeakVariants,
     front: u64,
     changes: u32,
+    /// Uses that moka was told of, and since then.
+    uses: u8,
     length: u8,
     key: [u8; LONGEST],
 }
 
 const _: () = assert!(size_of::<Place>() == 128, "two lines of the processor's cache");
 
-/// What a thread has found.
-struct Found {
-    places: Vec<Place>,
-    /// Answers to come before moka is told of one.
-    untold: u8,
-}
-
 thread_local! {
-    static FOUND: RefCell<Found> = const { RefCell::new(Found { places: Vec::new(), untold: TOLD }) };
+    /// What this thread has found.
+    static FOUND: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Front {
@@ -77,21 +76,16 @@ impl Front {
         let hash = self.hasher.hash_one(key);
         // Before it is looked up: what changes afterwards is not missed.
         let changes = self.changes(hash).load(Acquire);
-        let known = FOUND.with_borrow_mut(|found| {
-            let place = found.places.get(place_of(hash))?;
-            let is_it = place.changes == changes && place.front == self.number && place.key() == key;
-            let known = is_it.then(|| place.found.upgrade()).flatten()?;
-            found.untold -= 1;
-            if found.untold == 0 {
-                found.untold = TOLD;
-                return None;
-            }
-            Some(known)
+        let known = FOUND.with_borrow_mut(|places| {
+            let place = places.get_mut(place_of(hash)).filter(|place| place.is_of(self.number, key))?;
+            let is_told = place.use_once();
+            (!is_told && place.changes == changes).then(|| place.found.upgrade()).flatten()
         });
         known.or_else(|| {
             let stored = look();
             if let Some(stored) = &stored {
-                FOUND.with_borrow_mut(|found| found.keep(place_of(hash), key, self.number, changes, stored));
+                let found = (self.number, changes, stored.downgrade());
+                FOUND.with_borrow_mut(|places| keep(places, place_of(hash), key, found));
             }
             stored
         })
@@ -119,23 +113,35 @@ fn index(hash: u64, count: usize) -> usize {
 }
 
 impl Place {
-    fn key(&self) -> &[u8] {
-        &self.key[..usize::from(self.length)]
+    const EMPTY: Self =
+        Self { found: WeakVariants::Nothing, front: 0, changes: 0, uses: 0, length: 0, key: [0; LONGEST] };
+
+    fn is_of(&self, front: u64, key: &[u8]) -> bool {
+        self.front == front && self.key[..usize::from(self.length)] == *key
+    }
+
+    /// Counts one use; whether moka is to be told of it.
+    fn use_once(&mut self) -> bool {
+        self.uses += 1;
+        if self.uses == EACH + SOME {
+            self.uses = EACH;
+        }
+        self.uses <= EACH
     }
 }
 
-impl Found {
-    fn keep(&mut self, place: usize, key: &[u8], front: u64, changes: u32, stored: &Variants) {
-        if self.places.is_empty() {
-            let empty = || Place { found: WeakVariants::Nothing, front: 0, changes: 0, length: 0, key: [0; LONGEST] };
-            self.places = std::iter::repeat_with(empty).take(PLACES).collect();
-        }
-        let place = &mut self.places[place];
-        place.found = stored.downgrade();
-        (place.front, place.changes) = (front, changes);
+/// Keeps what was found under a key in its place. Its uses go on being counted, if it was there.
+fn keep(places: &mut Vec<Place>, at: usize, key: &[u8], (front, changes, found): (u64, u32, WeakVariants)) {
+    if places.is_empty() {
+        places.resize_with(PLACES, || Place::EMPTY);
+    }
+    let place = &mut places[at];
+    if !place.is_of(front, key) {
+        (place.front, place.uses) = (front, 0);
         place.length = u8::try_from(key.len()).unwrap_or(0);
         place.key[..key.len()].copy_from_slice(key);
     }
+    (place.changes, place.found) = (changes, found);
 }
 
 #[cfg(test)]
@@ -182,6 +188,11 @@ mod tests {
             Self { front: Front::new(), stored: Some(alone(entry)), looks: Cell::new(0) }
         }
 
+        /// Finds so often that moka is told of some uses only; how many looks there have been.
+        fn find_often(&self, key: &[u8]) -> usize {
+            (0..=EACH).map(|_| self.finds(key, None).1).last().unwrap_or(0)
+        }
+
         /// Whether that is found under `key`, and how many looks there have been.
         fn finds(&self, key: &[u8], entry: Option<&Arc<Entry>>) -> (bool, usize) {
             let found = self.front.find(key, || {
@@ -198,27 +209,30 @@ mod tests {
     fn what_was_found_is_found_again_until_it_changes() {
         let (one, other) = (entry(), entry());
         let mut tier = Tier::of(&one);
-        assert_eq!(tier.finds(b"key", Some(&one)), (true, 1));
-        assert_eq!(tier.finds(b"key", Some(&one)), (true, 1), "known");
-        assert_eq!(tier.finds(b"kez", Some(&one)), (true, 2), "another key");
+        let looks = tier.find_often(b"key");
+        assert_eq!(tier.finds(b"key", Some(&one)), (true, looks), "known");
+        assert_eq!(tier.finds(b"kez", Some(&one)), (true, looks + 1), "another key");
         tier.stored = Some(alone(&other));
         tier.front.changed(b"key");
-        assert_eq!(tier.finds(b"key", Some(&other)), (true, 3));
+        assert_eq!(tier.finds(b"key", Some(&other)), (true, looks + 2));
+        assert_eq!(tier.finds(b"key", Some(&other)), (true, looks + 2), "known");
         tier.stored = None;
         tier.front.changed(b"key");
-        assert_eq!(tier.finds(b"key", None), (true, 4));
-        assert_eq!(tier.finds(b"key", None), (true, 5), "nothing is not remembered");
+        assert_eq!(tier.finds(b"key", None), (true, looks + 3));
+        assert_eq!(tier.finds(b"key", None), (true, looks + 4), "nothing is not remembered");
     }
 
     #[test]
     fn what_changes_while_it_is_looked_up_is_looked_up_again() {
         let (old, new) = (entry(), entry());
         let front = Front::new();
-        let found = front.find(b"key", || {
-            front.changed(b"key");
-            Some(alone(&old))
-        });
-        assert!(found.is_some());
+        for _ in 0..=2 * EACH {
+            let found = front.find(b"key", || {
+                front.changed(b"key");
+                Some(alone(&old))
+            });
+            assert!(found.is_some());
+        }
         let found = front.find(b"key", || Some(alone(&new))).expect("stored");
         assert!(Arc::ptr_eq(&found.entries()[0], &new));
     }
@@ -227,12 +241,12 @@ mod tests {
     fn it_keeps_nothing_alive_and_finds_nothing_that_is_gone() {
         let entry = entry();
         let mut tier = Tier::of(&entry);
-        assert_eq!(tier.finds(b"key", Some(&entry)), (true, 1));
+        let looks = tier.find_often(b"key");
         tier.stored = None;
         let weak = Arc::downgrade(&entry);
         drop(entry);
         assert!(weak.upgrade().is_none());
-        assert_eq!(tier.finds(b"key", None), (true, 2));
+        assert_eq!(tier.finds(b"key", None), (true, looks + 1));
     }
 
     #[test]
@@ -245,21 +259,22 @@ mod tests {
                 looks.set(looks.get() + 1);
                 Some(stored.clone())
             };
-            for _ in 0..2 {
+            for _ in 0..=EACH + 1 {
                 let found = front.find(b"key", look).expect("stored");
                 assert_eq!((found.entries().len(), found.marks()), (stored.entries().len(), mark));
             }
-            assert_eq!(looks.get(), 1);
+            assert_eq!(looks.get(), 1 + usize::from(EACH));
         }
     }
 
     #[test]
-    fn one_use_of_some_is_told() {
+    fn the_first_uses_are_told_and_later_ones_by_and_by() {
         let entry = entry();
         let tier = Tier::of(&entry);
-        let uses = 1 + 10 * usize::from(TOLD);
-        let finds = (0..uses).map(|_| tier.finds(b"key", Some(&entry))).last();
-        assert_eq!(finds, Some((true, 11)));
+        let first = tier.find_often(b"key");
+        assert_eq!(first, 1 + usize::from(EACH), "all, but for the one that was looked up to begin with");
+        let later = (0..10 * SOME).map(|_| tier.finds(b"key", Some(&entry)).1).last();
+        assert_eq!(later, Some(first + 10));
     }
 
     #[test]
@@ -267,10 +282,10 @@ mod tests {
         let (one, other) = (entry(), entry());
         let (tier, neighbour) = (Tier::of(&one), Tier::of(&other));
         assert_eq!((tier.finds(b"key", Some(&one)).0, neighbour.finds(b"key", Some(&other)).0), (true, true));
-        for (length, looks) in [(LONGEST, 1), (LONGEST + 1, 2)] {
+        for (length, is_known) in [(LONGEST, true), (LONGEST + 1, false)] {
             let (tier, key) = (Tier::of(&one), vec![b'k'; length]);
-            let _ = tier.finds(&key, Some(&one));
-            assert_eq!(tier.finds(&key, Some(&one)), (true, looks), "{length} bytes");
+            let looks = tier.find_often(&key);
+            assert_eq!(tier.finds(&key, Some(&one)), (true, looks + usize::from(!is_known)), "{length} bytes");
         }
     }
 

@@ -7,6 +7,7 @@ use http::request;
 use super::inquiry::{Inquiry, honoured_directives};
 use super::look_up::{self, Found, Usable};
 use super::{Answered, Shared, refresh};
+use crate::cache::variants::Variants;
 use crate::policy::time::Timestamp;
 use crate::policy::treatment::Treatment;
 use crate::respond::stored::{self, Asked};
@@ -23,8 +24,17 @@ pub(super) fn asked<'a>(
 
 /// Looks a request up; the client's own directives count where a rule says so.
 pub(super) fn look_up(shared: &Shared, key: &[u8], asked: &Asked<'_>) -> Found {
+    find(shared, shared.memory.get(key), asked)
+}
+
+/// The same for a request that was looked up before.
+pub(super) fn look_again(shared: &Shared, key: &[u8], asked: &Asked<'_>) -> Found {
+    find(shared, shared.memory.get_again(key), asked)
+}
+
+fn find(shared: &Shared, stored: Option<Variants>, asked: &Asked<'_>) -> Found {
     let directives = honoured_directives(asked.headers, asked.treatment);
-    look_up::look_up(shared, key, asked, directives.as_ref())
+    look_up::find(shared, stored, asked, directives.as_ref())
 }
 
 /// Answers from a stored response; behind the client's back it may be refreshed.

@@ -70,9 +70,13 @@ impl Need {
     }
 }
 
-/// Looks `key` up for a request; `directives` are the client's, where a rule honours them.
-pub(super) fn look_up(shared: &Shared, key: &[u8], asked: &Asked<'_>, directives: Option<&RequestDirectives>) -> Found {
-    let variants = shared.memory.get(key);
+/// What is found for a request among what is stored under its key; `directives` are the client's, where a rule honours them.
+pub(super) fn find(
+    shared: &Shared,
+    variants: Option<Variants>,
+    asked: &Asked<'_>,
+    directives: Option<&RequestDirectives>,
+) -> Found {
     let mut found = choose(&shared.ledger, variants.as_ref(), asked, directives);
     if variants.is_some_and(|variants| variants.entries().len() > 1)
         && let Some(entry) = found.entry()

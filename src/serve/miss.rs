@@ -98,7 +98,7 @@ async fn lead_fetch(
     exchange: &mut Exchange,
 ) -> Option<Answered> {
     let asked = inquiry.asked(shared.clock.now());
-    match hit::look_up(shared, inquiry.key.as_bytes(), &asked) {
+    match hit::look_again(shared, inquiry.key.as_bytes(), &asked) {
         Found::Usable(usable) => {
             drop(lead);
             Some(hit::respond(shared, inquiry, &usable, &asked))

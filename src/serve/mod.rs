@@ -192,7 +192,7 @@ async fn story(
             }
         }
         let asked = inquiry.asked(shared.clock.now());
-        let look = || hit::look_up(shared, inquiry.key.as_bytes(), &asked);
+        let look = || hit::look_again(shared, inquiry.key.as_bytes(), &asked);
         decision = decide(Way::Cache, inquiry.origin(), (&inquiry.method, &inquiry.headers), look);
     }
     unreachable!("a request that goes alone is answered")
