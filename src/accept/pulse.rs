@@ -133,6 +133,7 @@ impl Pulse {
     }
 
     pub(crate) fn wrote(&self, bytes: usize) {
+        // As `bump` counts.
         self.written.store(self.written.load(Relaxed).wrapping_add(bytes as u64), Relaxed);
         self.is_blocked.store(false, Relaxed);
     }

@@ -4,9 +4,10 @@
 //! in memory that is the larger part. So each thread keeps, in front of moka, what it found last, and asks moka only now
 //! and then for what is asked for all the time.
 //!
-//! Nothing is kept alive by that, and nothing is found that is not stored any more: it is held weakly, so that it goes
-//! when moka gives it up; and whatever changes what is stored under a key says so, before it is done, in a count that
-//! the key shares with few others. What was found while the count was another one is not found again.
+//! It is held weakly: bodies and fields go when moka gives them up, unless somebody is still sending them. And whatever
+//! changes what is stored under a key counts that, before it returns, in a count that the key shares with few others: what
+//! was found while the count was another one is not found again. While a change is under way, one thread may find the new
+//! and another one still the old.
 
 use std::cell::RefCell;
 use std::hash::BuildHasher;
@@ -17,19 +18,19 @@ use foldhash::fast::RandomState;
 
 use super::variants::{Variants, WeakVariants};
 
-/// Places for what one thread has found: 128 bytes each, 256 KiB in all. A power of two.
+/// Places for what one thread has found: 128 bytes each, 256 KiB in all.
 const PLACES: usize = 2048;
 
-/// Counts of changes. A power of two.
+/// Counts of changes.
 const COUNTS: usize = 4096;
 
 /// The longest key that is kept. Longer ones are rare.
 const LONGEST: usize = 98;
 
-/// Uses of a key that moka is told of, each of them: it counts so far, and what it keeps depends on it.
+/// The first uses of a key, of each of which moka is told: it counts up to 15, and keeps what it has counted most often.
 const EACH: u8 = 16;
 
-/// Of so many later ones it is told of one: it forgets half of its counts from time to time, and what was used last goes last.
+/// Of so many later ones it is told of one: it halves its counts from time to time, and what was used last goes last.
 const SOME: u8 = 8;
 
 /// The front of one memory tier.
@@ -109,7 +110,7 @@ fn place_of(hash: u64) -> usize {
 }
 
 fn index(hash: u64, count: usize) -> usize {
-    usize::try_from(hash & (count as u64 - 1)).unwrap_or(0)
+    usize::try_from(hash % count as u64).unwrap_or(0)
 }
 
 impl Place {

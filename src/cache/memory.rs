@@ -78,9 +78,9 @@ impl Memory {
         self.front.find(key, || self.cache.get(key))
     }
 
-    /// The same for who asks more than once for one request: what is not stored is not counted again. To count each look-up
-    /// of a miss makes what is asked for once look as if it were used often.
-    pub fn get_again(&self, key: &[u8]) -> Option<Variants> {
+    /// The same, but that to have asked for what is not stored does not count: for all looks of one request but one. What is
+    /// asked for once would look as if it were used often. Moka counts whoever gets, and nobody who asks whether it is there.
+    pub fn get_stored(&self, key: &[u8]) -> Option<Variants> {
         self.front.find(key, || self.cache.contains_key(key).then(|| self.cache.get(key)).flatten())
     }
 
@@ -486,8 +486,8 @@ mod tests {
             let target = if is_hot { format!("/hot/{:.0}", 1000_f64.powf(random.f64())) } else { format!("/{number}") };
             let key = key(&target);
             // As a request does: where it is read, as it is decided, and once it leads a fetch.
-            let found = memory.get_again(key.as_bytes()).or_else(|| memory.get(key.as_bytes()));
-            let found = found.or_else(|| memory.get_again(key.as_bytes()));
+            let found = memory.get_stored(key.as_bytes()).or_else(|| memory.get(key.as_bytes()));
+            let found = found.or_else(|| memory.get_stored(key.as_bytes()));
             if is_hot && number > 10_000 {
                 (hits, asked) = (hits + usize::from(found.is_some()), asked + 1);
             }

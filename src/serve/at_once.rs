@@ -44,7 +44,7 @@ impl Serve {
         let named = named.map(|fields| normalised(fields, treatment));
         let (scheme, fields) = (request.scheme.as_str(), named.as_ref().unwrap_or(&nothing));
         let key = KeyBuffer::of(scheme, request.authority, request.target, fields, rules);
-        let variants = shared.memory.get_again(key.as_bytes())?;
+        let variants = shared.memory.get_stored(key.as_bytes())?;
         let headers = telling(&variants, request).map(|fields| normalised(fields, treatment));
         let (now, headers) = (shared.clock.now(), headers.as_ref().unwrap_or(&nothing));
         let asked = Asked { method: &Method::GET, headers, treatment, expose_hidden: false, now };

@@ -22,17 +22,8 @@ pub(super) fn asked<'a>(
     Asked { method: &parts.method, headers: &parts.headers, treatment, expose_hidden, now }
 }
 
-/// Looks a request up; the client's own directives count where a rule says so.
-pub(super) fn look_up(shared: &Shared, key: &[u8], asked: &Asked<'_>) -> Found {
-    find(shared, shared.memory.get(key), asked)
-}
-
-/// The same for a request that was looked up before.
-pub(super) fn look_again(shared: &Shared, key: &[u8], asked: &Asked<'_>) -> Found {
-    find(shared, shared.memory.get_again(key), asked)
-}
-
-fn find(shared: &Shared, stored: Option<Variants>, asked: &Asked<'_>) -> Found {
+/// What is found for a request among what is stored under its key; the client's own directives count where a rule says so.
+pub(super) fn find(shared: &Shared, stored: Option<Variants>, asked: &Asked<'_>) -> Found {
     let directives = honoured_directives(asked.headers, asked.treatment);
     look_up::find(shared, stored, asked, directives.as_ref())
 }

@@ -70,7 +70,7 @@ impl Need {
     }
 }
 
-/// What is found for a request among what is stored under its key; `directives` are the client's, where a rule honours them.
+/// Chooses for a request, and takes down what was used; `directives` are the client's, where a rule honours them.
 pub(super) fn find(
     shared: &Shared,
     variants: Option<Variants>,

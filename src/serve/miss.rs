@@ -98,7 +98,7 @@ async fn lead_fetch(
     exchange: &mut Exchange,
 ) -> Option<Answered> {
     let asked = inquiry.asked(shared.clock.now());
-    match hit::look_again(shared, inquiry.key.as_bytes(), &asked) {
+    match hit::find(shared, shared.memory.get_stored(inquiry.key.as_bytes()), &asked) {
         Found::Usable(usable) => {
             drop(lead);
             Some(hit::respond(shared, inquiry, &usable, &asked))

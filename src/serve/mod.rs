@@ -134,7 +134,8 @@ impl Serve {
         let Course { routed, way, key } = Course::of(&site, &client, &target, &mut parts, !body.is_empty());
         let asked = hit::asked(&parts, &routed.treatment, site.expose_hidden, shared.clock.now());
         let head = (&parts.method, &parts.headers);
-        let decision = decide(way, routed.origin, head, || hit::look_up(shared, key.as_bytes(), &asked));
+        let decision =
+            decide(way, routed.origin, head, || hit::find(shared, shared.memory.get(key.as_bytes()), &asked));
         if let Decision::Answer(usable) = &decision
             && !usable.refresh
         {
@@ -192,7 +193,7 @@ async fn story(
             }
         }
         let asked = inquiry.asked(shared.clock.now());
-        let look = || hit::look_again(shared, inquiry.key.as_bytes(), &asked);
+        let look = || hit::find(shared, shared.memory.get_stored(inquiry.key.as_bytes()), &asked);
         decision = decide(Way::Cache, inquiry.origin(), (&inquiry.method, &inquiry.headers), look);
     }
     unreachable!("a request that goes alone is answered")
