@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crate::Failure;
 use crate::arguments::Arguments;
 use crate::compare::{middle, tried};
+use crate::generator::Targets;
 use crate::load::{Load, Sample, median};
-use crate::servers::{Kind, Options, Place, Server, urls_script};
+use crate::servers::{Kind, Options, Place, Server};
 use crate::table::{self, Rows, mebibytes};
 
 /// Names for the command line.
@@ -47,7 +48,8 @@ fn count(arguments: &Arguments, many: usize) -> usize {
 
 /// Asks for one URL with 32 connections.
 fn hits(target: &str) -> Load {
-    Load { target: target.to_owned(), connections: 32, ..Load::default() }
+    let targets = Targets::One(target.to_owned());
+    Load { targets, fields: Vec::new(), secure: false, connections: 32, closes: false, status: 200, streams: None }
 }
 
 /// Loads several servers in turn; their medians.
@@ -173,7 +175,7 @@ fn tags(arguments: &Arguments, place: &Place) -> Rows {
     let server = larder(arguments, place, &Options::default())?;
     let loads = ["/tags/0/a", "/tags/64/a"].map(hits);
     for load in &loads {
-        server.connect(place, false)?.get(&load.target, &[])?;
+        server.connect(place, false)?.get(&load.targets.first(), &[])?;
     }
     let samples = in_turn(&[(&server, &loads[0]), (&server, &loads[1])], arguments, place)?;
     Ok(vec![("1 KiB hit of an object with 0, 64 tags".to_owned(), multiples(&samples))])
@@ -208,8 +210,7 @@ fn objects(arguments: &Arguments, place: &Place) -> Rows {
         let objects = if arguments.smoke { objects.min(1000) } else { objects };
         client.fetch((stored..objects).map(|number| format!("/bytes/100/{number}")))?;
         stored = objects;
-        let script = urls_script(place, "/bytes/100/", objects)?;
-        let load = Load { script: Some(script), ..hits("/bytes/100/0") };
+        let load = Load { targets: Targets::Many("/bytes/100/".to_owned(), objects), ..hits("/bytes/100/0") };
         samples.extend(in_turn(&[(&server, &load)], arguments, place)?);
     }
     Ok(vec![("100 byte hits over 1, 1000, 1,000,000 stored objects, skewed".to_owned(), multiples(&samples))])

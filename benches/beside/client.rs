@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
@@ -15,6 +16,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How many requests are sent before their answers are read.
 const AHEAD: usize = 32;
+
+/// TLS 1.3 with whoever shows this certificate, without sessions that are taken up again.
+pub(crate) fn trusting(certificate: &CertificateDer<'static>) -> Result<Arc<ClientConfig>, Failure> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
 
 trait Stream: Read + Write + Send {}
 
@@ -43,13 +55,8 @@ impl Client {
         let stream: Box<dyn Stream> = match certificate {
             None => Box::new(tcp),
             Some(certificate) => {
-                let mut roots = RootCertStore::empty();
-                roots.add(certificate.clone())?;
-                let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-                let config =
-                    ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS13])?;
-                let config = config.with_root_certificates(roots).with_no_client_auth();
-                Box::new(StreamOwned::new(ClientConnection::new(Arc::new(config), to.ip().into())?, tcp))
+                let config = trusting(certificate)?;
+                Box::new(StreamOwned::new(ClientConnection::new(config, to.ip().into())?, tcp))
             }
         };
         Ok(Self { stream: BufReader::new(stream), host: to })

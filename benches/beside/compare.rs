@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::arguments::Arguments;
 use crate::client::Client;
 use crate::load::{Load, Sample, median};
-use crate::servers::{Kind, Options, Place, Server, new_urls_script, urls_script};
+use crate::servers::{Kind, Options, Place, Server};
 use crate::table::{self, Row};
 use crate::workloads::{self, URLS, URLS_PREFIX, Urls, Workload};
 use crate::{Failure, process, stampede};
 
-/// The least that wrk and h2load take; enough to see that they understand the answers.
+/// The least that h2load takes; enough to see that answers are understood.
 const SMOKE: Duration = Duration::from_secs(1);
 
 /// Runs what was asked for, and prints the tables.
@@ -47,12 +47,7 @@ fn started(arguments: &Arguments, place: &Place, wanted: bool) -> Result<Vec<Ser
 }
 
 fn compared(workload: &Workload, servers: &[Server], arguments: &Arguments, place: &Place) -> Result<Row, Failure> {
-    let script = match workload.urls {
-        Urls::One => None,
-        Urls::Many => Some(urls_script(place, URLS_PREFIX, URLS)?),
-        Urls::New => Some(new_urls_script(place, workload.target)?),
-    };
-    let load = workload.load(script);
+    let load = workload.load();
     let mut able = Vec::new();
     for server in servers {
         match checked(workload, server, arguments, place) {
@@ -91,11 +86,10 @@ fn compared(workload: &Workload, servers: &[Server], arguments: &Arguments, plac
 
 /// One load of the least length.
 pub(crate) fn tried(load: &Load, server: &Server, place: &Place) -> Result<Sample, Failure> {
-    let program = if load.streams.is_some() { "h2load" } else { "wrk" };
-    if process::is_installed(program) {
+    if load.streams.is_none() || process::is_installed("h2load") {
         return load.run(server, place, SMOKE);
     }
-    eprintln!("    {program} is not installed: the load is left out");
+    eprintln!("    h2load is not installed: the load is left out");
     Ok(Sample { cpu: 0.0, rate: 0.0, p50: 0.0, p99: 0.0 })
 }
 

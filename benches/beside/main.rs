@@ -10,6 +10,7 @@ mod arguments;
 mod client;
 mod compare;
 mod cpu;
+mod generator;
 mod load;
 mod origin;
 mod process;

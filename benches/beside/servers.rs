@@ -240,20 +240,6 @@ fn filled(template: &str, words: &[(&str, &dyn std::fmt::Display)]) -> String {
         .fold(template.to_owned(), |text, (word, value)| text.replace(&format!("{{{word}}}"), &value.to_string()))
 }
 
-/// The script for wrk that asks for `count` URLs.
-pub(crate) fn urls_script(place: &Place, prefix: &str, count: usize) -> Result<PathBuf, Failure> {
-    let file = place.path(&format!("urls-{count}.lua"));
-    fs::write(&file, filled(include_str!("urls.lua"), &[("prefix", &prefix), ("count", &count)]))?;
-    Ok(file)
-}
-
-/// The script for wrk that asks for URLs which begin so, and which nobody has asked for before.
-pub(crate) fn new_urls_script(place: &Place, prefix: &str) -> Result<PathBuf, Failure> {
-    let file = place.path("new.lua");
-    fs::write(&file, filled(include_str!("new.lua"), &[("prefix", &prefix)]))?;
-    Ok(file)
-}
-
 /// Ports that nobody listens on: the system's choice.
 fn free_ports() -> Result<[SocketAddr; 3], Failure> {
     let listen = || TcpListener::bind("127.0.0.1:0");

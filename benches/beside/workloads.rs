@@ -1,7 +1,6 @@
 //! What is every cache asked for?
 
-use std::path::PathBuf;
-
+use crate::generator::Targets;
 use crate::load::Load;
 use crate::origin::ETAG;
 
@@ -49,6 +48,8 @@ pub(crate) struct Workload {
     pub(crate) target: &'static str,
     pub(crate) fields: Vec<String>,
     pub(crate) secure: bool,
+    /// Whether each request has a connection of its own.
+    pub(crate) closes: bool,
     pub(crate) streams: Option<usize>,
     pub(crate) status: u16,
     /// Bytes of the body.
@@ -60,8 +61,19 @@ pub(crate) struct Workload {
 
 impl Workload {
     fn new(name: &'static str, title: &'static str, target: &'static str) -> Self {
-        let (fields, secure, streams) = (Vec::new(), false, None);
-        Self { name, title, target, fields, secure, streams, status: 200, length: 1024, is_hit: true, urls: Urls::One }
+        Self {
+            name,
+            title,
+            target,
+            fields: Vec::new(),
+            secure: false,
+            closes: false,
+            streams: None,
+            status: 200,
+            length: 1024,
+            is_hit: true,
+            urls: Urls::One,
+        }
     }
 
     fn with(self, fields: &[&str]) -> Self {
@@ -76,18 +88,26 @@ impl Workload {
         Self { length, ..self }
     }
 
+    fn closing(self) -> Self {
+        Self { closes: true, ..self }
+    }
+
     /// The load on a server.
-    pub(crate) fn load(&self, script: Option<PathBuf>) -> Load {
-        let (target, fields, secure) = (self.target.to_owned(), self.fields.clone(), self.secure);
+    pub(crate) fn load(&self) -> Load {
+        let targets = match self.urls {
+            Urls::One => Targets::One(self.target.to_owned()),
+            Urls::Many => Targets::Many(URLS_PREFIX.to_owned(), URLS),
+            Urls::New => Targets::New(self.target.to_owned()),
+        };
         // Ten streams on each of eight connections keep the server as busy as 32 connections do.
         let connections = if self.streams.is_some() { 8 } else { CONNECTIONS };
-        Load { target, fields, secure, connections, script, streams: self.streams }
+        let (fields, secure, closes, status) = (self.fields.clone(), self.secure, self.closes, self.status);
+        Load { targets, fields, secure, connections, closes, status, streams: self.streams }
     }
 }
 
 /// All that caches are compared by, but for the stampede.
 pub(crate) fn all() -> Vec<Workload> {
-    let close = ["Connection: close"];
     vec![
         Workload::new("hit", "1 KiB hit, one URL, keep-alive", "/kib/1/a"),
         Workload::new("browser", "the same with 12 browser-like request fields", "/kib/1/a").with(&BROWSER),
@@ -104,9 +124,9 @@ pub(crate) fn all() -> Vec<Workload> {
         Workload::new("tls-100k", "100 KiB hit, TLS 1.3", "/kib/100/a").length(102_400).secure(),
         Workload { streams: Some(10), ..Workload::new("h2", "1 KiB hit, HTTP/2 over TLS, 10 streams", "/kib/1/a") }
             .secure(),
-        Workload::new("connect", "1 KiB hit, a new TCP connection each", "/kib/1/a").with(&close),
+        Workload::new("connect", "1 KiB hit, a new TCP connection each", "/kib/1/a").closing(),
         Workload::new("connect-tls", "1 KiB hit, a new TLS connection each, tickets offered", "/kib/1/a")
-            .with(&close)
+            .closing()
             .secure(),
         Workload { is_hit: false, urls: Urls::New, ..Workload::new("miss", "1 KiB miss, stored", "/kib/1/new-") },
         Workload { is_hit: false, ..Workload::new("pass", "1 KiB passed through, not storable", "/pass/a") },
