@@ -11,145 +11,151 @@
 
 use std::cell::RefCell;
 use std::hash::BuildHasher;
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use foldhash::fast::RandomState;
 
 use super::variants::{Variants, WeakVariants};
 
-/// Places for what one thread has found: 128 bytes each, 256 KiB in all.
-const PLACES: usize = 2048;
+/// Pairs of places for what one thread has found: 64 bytes each, 128 KiB in all.
+const PAIRS: usize = 2048;
 
 /// Counts of changes.
 const COUNTS: usize = 4096;
 
-/// The longest key that is kept. Longer ones are rare.
-const LONGEST: usize = 98;
+/// Hits of a response until which moka is told of each use: it counts up to 15, and keeps what it has counted most often.
+const EACH: u64 = 16;
 
-/// The first uses of a key, of each of which moka is told: it counts up to 15, and keeps what it has counted most often.
-const EACH: u8 = 16;
-
-/// Of so many later ones it is told of one: it halves its counts from time to time, and what was used last goes last.
+/// Of so many later uses it is told of one: it halves its counts from time to time, and what was used last goes last.
 const SOME: u8 = 8;
 
 /// The front of one memory tier.
 #[derive(Debug)]
 pub(super) struct Front {
     /// Tells it from the fronts of other tiers of this process.
-    number: u64,
+    number: u32,
     hasher: RandomState,
     /// How often something has changed, by the hash of its key; wraps.
     changes: Box<[AtomicU32]>,
 }
 
-/// What was found under one key.
-#[repr(align(128))]
+/// What was found under one key, which is in what was found.
+#[derive(Default)]
 struct Place {
     found: WeakVariants,
-    front: u64,
+    /// Which front's it is; 0: nobody's.
+    front: u32,
+    /// Of the key's hash; most other keys have another one.
+    tag: u32,
     changes: u32,
-    /// Uses that moka was told of, and since then.
+    /// Uses, but for those of which moka is told in any case; wraps at [`SOME`].
     uses: u8,
-    length: u8,
-    key: [u8; LONGEST],
 }
 
-const _: () = assert!(size_of::<Place>() == 128, "two lines of the processor's cache");
+/// Two places, that of the later use first: one line of the processor's cache.
+#[derive(Default)]
+#[repr(align(64))]
+struct Pair([Place; 2]);
+
+const _: () = assert!(size_of::<Pair>() == 64);
 
 thread_local! {
     /// What this thread has found.
-    static FOUND: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
+    static FOUND: RefCell<Vec<Pair>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Front {
     pub(super) fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static NEXT: AtomicU32 = AtomicU32::new(1);
         let changes = (0..COUNTS).map(|_| AtomicU32::new(0)).collect();
         Self { number: NEXT.fetch_add(1, Relaxed), hasher: RandomState::default(), changes }
     }
 
     /// What is stored under `key`, as this thread knows it, else as `look` finds it.
     pub(super) fn find(&self, key: &[u8], look: impl FnOnce() -> Option<Variants>) -> Option<Variants> {
-        if key.len() > LONGEST {
-            return look();
-        }
         let hash = self.hasher.hash_one(key);
         // Before it is looked up: what changes afterwards is not missed.
         let changes = self.changes(hash).load(Acquire);
-        let known = FOUND.with_borrow_mut(|places| {
-            let place = places.get_mut(place_of(hash)).filter(|place| place.is_of(self.number, key))?;
-            let is_told = place.use_once();
-            (!is_told && place.changes == changes).then(|| place.found.upgrade()).flatten()
+        let known = FOUND.with_borrow_mut(|pairs| {
+            let place = pairs.get_mut(pair_of(hash))?.find(self.number, tag_of(hash))?;
+            let found = place.found.upgrade().filter(|found| place.changes == changes && found.is_under(key))?;
+            (!place.is_told(&found)).then_some(found)
         });
         known.or_else(|| {
-            let stored = look();
-            if let Some(stored) = &stored {
-                let found = (self.number, changes, stored.downgrade());
-                FOUND.with_borrow_mut(|places| keep(places, place_of(hash), key, found));
-            }
-            stored
+            let stored = look()?;
+            let found = stored.downgrade();
+            FOUND.with_borrow_mut(|pairs| {
+                if pairs.is_empty() {
+                    pairs.resize_with(PAIRS, Pair::default);
+                }
+                let place = pairs[pair_of(hash)].place(self.number, tag_of(hash));
+                (place.changes, place.found) = (changes, found);
+            });
+            Some(stored)
         })
     }
 
     /// Says that what is stored under `key` has changed.
     pub(super) fn changed(&self, key: &[u8]) {
-        if key.len() <= LONGEST {
-            self.changes(self.hasher.hash_one(key)).fetch_add(1, Release);
-        }
+        self.changes(self.hasher.hash_one(key)).fetch_add(1, Release);
     }
 
     fn changes(&self, hash: u64) -> &AtomicU32 {
-        // Other bits than those of the place.
+        // Other bits than those of the pair.
         &self.changes[index(hash >> 32, COUNTS)]
     }
 }
 
-fn place_of(hash: u64) -> usize {
-    index(hash, PLACES)
+fn pair_of(hash: u64) -> usize {
+    index(hash, PAIRS)
 }
 
 fn index(hash: u64, count: usize) -> usize {
     usize::try_from(hash % count as u64).unwrap_or(0)
 }
 
-impl Place {
-    const EMPTY: Self =
-        Self { found: WeakVariants::Nothing, front: 0, changes: 0, uses: 0, length: 0, key: [0; LONGEST] };
+#[expect(clippy::cast_possible_truncation, reason = "half of it is meant")]
+fn tag_of(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
 
-    fn is_of(&self, front: u64, key: &[u8]) -> bool {
-        self.front == front && self.key[..usize::from(self.length)] == *key
+impl Pair {
+    /// The place of such a key, from now on the first one.
+    fn find(&mut self, front: u32, tag: u32) -> Option<&mut Place> {
+        let is_it = |place: &Place| place.front == front && place.tag == tag;
+        if !is_it(&self.0[0]) {
+            if !is_it(&self.0[1]) {
+                return None;
+            }
+            self.0.swap(0, 1);
+        }
+        Some(&mut self.0[0])
     }
 
-    /// Counts one use; whether moka is to be told of it.
-    fn use_once(&mut self) -> bool {
-        self.uses += 1;
-        if self.uses == EACH + SOME {
-            self.uses = EACH;
+    /// The place of such a key; if it has none, that of the earlier use.
+    fn place(&mut self, front: u32, tag: u32) -> &mut Place {
+        if self.find(front, tag).is_none() {
+            self.0.swap(0, 1);
+            self.0[0] = Place { front, tag, ..Place::default() };
         }
-        self.uses <= EACH
+        &mut self.0[0]
     }
 }
 
-/// Keeps what was found under a key in its place. Its uses go on being counted, if it was there.
-fn keep(places: &mut Vec<Place>, at: usize, key: &[u8], (front, changes, found): (u64, u32, WeakVariants)) {
-    if places.is_empty() {
-        places.resize_with(PLACES, || Place::EMPTY);
+impl Place {
+    /// Counts one use; whether moka is to be told of it.
+    fn is_told(&mut self, found: &Variants) -> bool {
+        self.uses = (self.uses + 1) % SOME;
+        self.uses == 0 || found.hits().is_some_and(|hits| hits < EACH)
     }
-    let place = &mut places[at];
-    if !place.is_of(front, key) {
-        (place.front, place.uses) = (front, 0);
-        place.length = u8::try_from(key.len()).unwrap_or(0);
-        place.key[..key.len()].copy_from_slice(key);
-    }
-    (place.changes, place.found) = (changes, found);
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
     use std::sync::Arc;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, AtomicU64};
     use std::time::Duration;
 
     use super::*;
@@ -160,16 +166,16 @@ mod tests {
     use crate::cache::variants::Marks;
     use crate::policy::key::Key;
     use crate::policy::outcome::Detail;
+    use crate::policy::scope::Labels;
     use crate::policy::time::Timestamp;
 
     fn entry() -> Arc<Entry> {
-        received_after(0)
+        Arc::new(sample::entry(sample::labels("/", &[]), Stamp::default(), "body".into()))
     }
 
-    fn received_after(millis: u64) -> Arc<Entry> {
-        let mut entry = sample::entry(sample::labels("/", &[]), Stamp::default(), "body".into());
-        entry.head.received_at = Timestamp::EPOCH.plus(Duration::from_millis(millis));
-        Arc::new(entry)
+    /// The key of these entries.
+    fn key() -> Key {
+        sample::labels("/", &[]).key().clone()
     }
 
     /// What is stored where it is the only one.
@@ -185,13 +191,15 @@ mod tests {
     }
 
     impl Tier {
-        fn of(entry: &Arc<Entry>) -> Self {
-            Self { front: Front::new(), stored: Some(alone(entry)), looks: Cell::new(0) }
+        fn of(stored: Variants) -> Self {
+            Self { front: Front::new(), stored: Some(stored), looks: Cell::new(0) }
         }
 
-        /// Finds so often that moka is told of some uses only; how many looks there have been.
-        fn find_often(&self, key: &[u8]) -> usize {
-            (0..=EACH).map(|_| self.finds(key, None).1).last().unwrap_or(0)
+        /// Finds what has answered so often that moka is told of some uses only; how many looks there have been.
+        fn find_often(&self) -> usize {
+            let entries = self.stored.as_ref().map(Variants::entries).unwrap_or_default();
+            (0..EACH).for_each(|_| entries.iter().for_each(|entry| entry.count_hit()));
+            (0..=SOME).map(|_| self.finds(key().as_bytes(), None).1).last().unwrap_or(0)
         }
 
         /// Whether that is found under `key`, and how many looks there have been.
@@ -208,98 +216,126 @@ mod tests {
 
     #[test]
     fn what_was_found_is_found_again_until_it_changes() {
-        let (one, other) = (entry(), entry());
-        let mut tier = Tier::of(&one);
-        let looks = tier.find_often(b"key");
-        assert_eq!(tier.finds(b"key", Some(&one)), (true, looks), "known");
-        assert_eq!(tier.finds(b"kez", Some(&one)), (true, looks + 1), "another key");
+        let (one, other, key) = (entry(), entry(), key());
+        let mut tier = Tier::of(alone(&one));
+        let looks = tier.find_often();
+        assert_eq!(tier.finds(key.as_bytes(), Some(&one)), (true, looks), "known");
         tier.stored = Some(alone(&other));
-        tier.front.changed(b"key");
-        assert_eq!(tier.finds(b"key", Some(&other)), (true, looks + 2));
-        assert_eq!(tier.finds(b"key", Some(&other)), (true, looks + 2), "known");
+        tier.front.changed(key.as_bytes());
+        (0..EACH).for_each(|_| other.count_hit());
+        assert_eq!(tier.finds(key.as_bytes(), Some(&other)), (true, looks + 1));
+        assert_eq!(tier.finds(key.as_bytes(), Some(&other)), (true, looks + 1), "known");
         tier.stored = None;
-        tier.front.changed(b"key");
-        assert_eq!(tier.finds(b"key", None), (true, looks + 3));
-        assert_eq!(tier.finds(b"key", None), (true, looks + 4), "nothing is not remembered");
+        tier.front.changed(key.as_bytes());
+        assert_eq!(tier.finds(key.as_bytes(), None), (true, looks + 2));
+        assert_eq!(tier.finds(key.as_bytes(), None), (true, looks + 3), "nothing is not remembered");
+    }
+
+    #[test]
+    fn a_key_is_not_taken_for_another_one_whose_hash_is_alike() {
+        let (one, key) = (entry(), key());
+        let tier = Tier::of(alone(&one));
+        let looks = tier.find_often();
+        let hash = tier.front.hasher.hash_one(key.as_bytes());
+        // What was found under this key comes to stand where another one would have its place.
+        let other = tier.front.hasher.hash_one(&b"another"[..]);
+        FOUND.with_borrow_mut(|pairs| {
+            let found = pairs[pair_of(hash)].place(tier.front.number, tag_of(hash)).found.upgrade().expect("kept");
+            let place = pairs[pair_of(other)].place(tier.front.number, tag_of(other));
+            (place.found, place.changes) = (found.downgrade(), tier.front.changes(other).load(Acquire));
+        });
+        assert_eq!(tier.finds(b"another", Some(&one)), (true, looks + 1), "moka was asked");
+    }
+
+    #[test]
+    fn of_three_keys_in_a_pair_the_two_used_last_are_known() {
+        let mut pair = Pair::default();
+        for tag in [1, 2, 1, 3] {
+            pair.place(7, tag);
+        }
+        let known = [1, 2, 3].map(|tag| pair.find(7, tag).is_some());
+        assert_eq!((known, pair.find(8, 1).is_some()), ([true, false, true], false));
     }
 
     #[test]
     fn what_changes_while_it_is_looked_up_is_looked_up_again() {
-        let (old, new) = (entry(), entry());
+        let (old, new, key) = (entry(), entry(), key());
         let front = Front::new();
-        for _ in 0..=2 * EACH {
-            let found = front.find(b"key", || {
-                front.changed(b"key");
+        for entry in [&old, &new] {
+            (0..EACH).for_each(|_| entry.count_hit());
+        }
+        for _ in 0..=SOME {
+            let found = front.find(key.as_bytes(), || {
+                front.changed(key.as_bytes());
                 Some(alone(&old))
             });
             assert!(found.is_some());
         }
-        let found = front.find(b"key", || Some(alone(&new))).expect("stored");
+        let found = front.find(key.as_bytes(), || Some(alone(&new))).expect("stored");
         assert!(Arc::ptr_eq(&found.entries()[0], &new));
     }
 
     #[test]
     fn it_keeps_nothing_alive_and_finds_nothing_that_is_gone() {
         let entry = entry();
-        let mut tier = Tier::of(&entry);
-        let looks = tier.find_often(b"key");
+        let mut tier = Tier::of(alone(&entry));
+        let looks = tier.find_often();
         tier.stored = None;
         let weak = Arc::downgrade(&entry);
         drop(entry);
         assert!(weak.upgrade().is_none());
-        assert_eq!(tier.finds(b"key", None), (true, looks + 1));
+        assert_eq!(tier.finds(key().as_bytes(), None), (true, looks + 1));
     }
 
     #[test]
     fn variants_and_marks_are_found_again_too() {
-        let entry = entry();
+        let (entry, key) = (entry(), key());
         let mark = Marks::for_everybody(Timestamp::EPOCH, Detail::NoStore);
-        for stored in [alone(&entry).marked(mark), Variants::default().marked(mark)] {
-            let (front, looks) = (Front::new(), Cell::new(0));
-            let look = || {
-                looks.set(looks.get() + 1);
-                Some(stored.clone())
-            };
-            for _ in 0..=EACH + 1 {
-                let found = front.find(b"key", look).expect("stored");
-                assert_eq!((found.entries().len(), found.marks()), (stored.entries().len(), mark));
-            }
-            assert_eq!(looks.get(), 1 + usize::from(EACH));
+        for stored in [alone(&entry).marked(&key, mark), Variants::default().marked(&key, mark)] {
+            let tier = Tier::of(stored.clone());
+            let looks = tier.find_often();
+            let found = tier.front.find(key.as_bytes(), || None).expect("known");
+            assert_eq!((found.entries().len(), found.marks()), (stored.entries().len(), mark));
+            assert_eq!(tier.looks.get(), looks);
         }
     }
 
     #[test]
     fn the_first_uses_are_told_and_later_ones_by_and_by() {
-        let entry = entry();
-        let tier = Tier::of(&entry);
-        let first = tier.find_often(b"key");
-        assert_eq!(first, 1 + usize::from(EACH), "all, but for the one that was looked up to begin with");
-        let later = (0..10 * SOME).map(|_| tier.finds(b"key", Some(&entry)).1).last();
-        assert_eq!(later, Some(first + 10));
+        let (entry, key) = (entry(), key());
+        let tier = Tier::of(alone(&entry));
+        let uses = |count: usize| {
+            let use_once = |_| {
+                let (is_it, looks) = tier.finds(key.as_bytes(), Some(&entry));
+                assert!(is_it);
+                entry.count_hit();
+                looks
+            };
+            (0..count).map(use_once).last().unwrap_or(0)
+        };
+        assert_eq!(uses(16), 16, "each of the first ones");
+        assert_eq!(uses(80), 26);
     }
 
     #[test]
-    fn tiers_are_told_apart_and_long_keys_are_looked_up() {
-        let (one, other) = (entry(), entry());
-        let (tier, neighbour) = (Tier::of(&one), Tier::of(&other));
-        assert_eq!((tier.finds(b"key", Some(&one)).0, neighbour.finds(b"key", Some(&other)).0), (true, true));
-        for (length, is_known) in [(LONGEST, true), (LONGEST + 1, false)] {
-            let (tier, key) = (Tier::of(&one), vec![b'k'; length]);
-            let looks = tier.find_often(&key);
-            assert_eq!(tier.finds(&key, Some(&one)), (true, looks + usize::from(!is_known)), "{length} bytes");
-        }
+    fn tiers_are_told_apart() {
+        let (one, other, key) = (entry(), entry(), key());
+        let (tier, neighbour) = (Tier::of(alone(&one)), Tier::of(alone(&other)));
+        let looks = (tier.find_often(), neighbour.find_often());
+        assert_eq!(tier.finds(key.as_bytes(), Some(&one)), (true, looks.0));
+        assert_eq!(neighbour.finds(key.as_bytes(), Some(&other)), (true, looks.1));
     }
 
     #[test]
     fn nobody_finds_what_was_replaced_before_he_looked() {
         let memory = Memory::new(Limits { capacity: 1 << 20, max_object: 1 << 20, max_variants: 1 });
-        let keys = [b"a", b"b"].map(|key| Key::from_bytes(key));
+        let labels = ["/a", "/b"].map(|target| sample::labels(target, &[]));
         let (stored, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
                     while !is_over.load(Relaxed) {
-                        for key in &keys {
+                        for key in labels.each_ref().map(Labels::key) {
                             let at_least = stored.load(Acquire);
                             let found = memory.get(key.as_bytes()).map(|found| found.entries()[0].head.received_at);
                             let found = found.map_or(0, |at| at.since(Timestamp::EPOCH).as_millis());
@@ -309,8 +345,12 @@ mod tests {
                 });
             }
             for number in 1..=20_000 {
-                for key in &keys {
-                    memory.put(key, received_after(number), None);
+                for labels in &labels {
+                    let mut entry = sample::entry(labels.clone(), Stamp::default(), "body".into());
+                    entry.head.received_at = Timestamp::EPOCH.plus(Duration::from_millis(number));
+                    // So often that moka need not be told.
+                    (0..EACH).for_each(|_| entry.count_hit());
+                    memory.put(labels.key(), Arc::new(entry), None);
                 }
                 stored.store(number, Release);
             }

@@ -174,7 +174,7 @@ impl Memory {
 
     /// Remembers that answers for `key` cannot be shared. What is stored stays.
     pub fn mark_unshareable(&self, key: &Key, marks: Marks) {
-        self.change(key, |stored| Op::Put(stored.marked(marks)));
+        self.change(key, |stored| Op::Put(stored.marked(key, marks)));
         self.count(KEY_OVERHEAD);
     }
 

@@ -4,6 +4,7 @@ use std::slice;
 use std::sync::{Arc, Weak};
 
 use super::entry::Entry;
+use crate::policy::key::Key;
 use crate::policy::outcome::Detail;
 use crate::policy::time::Timestamp;
 
@@ -21,12 +22,13 @@ enum Kept {
 }
 
 /// Bytes that these cost beside the responses, whose pointers are part of what is reckoned for each.
-const MORE_OVERHEAD: u64 = 112;
+const MORE_OVERHEAD: u64 = 128;
 
 #[derive(Debug)]
 pub(super) struct More {
     entries: Box<[Arc<Entry>]>,
     marks: Marks,
+    key: Key,
 }
 
 /// What was stored under one key, as long as somebody keeps it.
@@ -111,13 +113,27 @@ fn furthest(one: Option<Mark>, other: Option<Mark>) -> Option<Mark> {
 }
 
 impl Variants {
-    fn new(mut entries: Vec<Arc<Entry>>, marks: Marks) -> Self {
+    fn new(key: &Key, mut entries: Vec<Arc<Entry>>, marks: Marks) -> Self {
         let is_marked = marks != Marks::default();
         Self(match entries.len() {
             0 if !is_marked => Kept::Nothing,
             1 if !is_marked => Kept::One(entries.swap_remove(0)),
-            _ => Kept::More(Arc::new(More { entries: entries.into_boxed_slice(), marks })),
+            _ => Kept::More(Arc::new(More { entries: entries.into_boxed_slice(), marks, key: key.clone() })),
         })
+    }
+
+    /// Whether it is what is stored under this key.
+    pub(super) fn is_under(&self, key: &[u8]) -> bool {
+        match &self.0 {
+            Kept::Nothing => false,
+            Kept::One(entry) => entry.head.labels.key().as_bytes() == key,
+            Kept::More(more) => more.key.as_bytes() == key,
+        }
+    }
+
+    /// How often the variants answered, where there are any.
+    pub(super) fn hits(&self) -> Option<u64> {
+        self.entries().iter().map(|entry| entry.hits()).reduce(|all, hits| all + hits)
     }
 
     /// The variants, the latest first.
@@ -184,20 +200,21 @@ impl Variants {
         // A response that was fresh when it came could be shared; one that was not says nothing new.
         let is_shareable = entry.head.freshness.is_fresh(entry.head.received_at);
         let marks = if is_shareable { Marks::default() } else { self.marks() };
+        let key = entry.head.labels.key().clone();
         entries.insert(0, entry);
-        Self::new(entries, marks)
+        Self::new(&key, entries, marks)
     }
 
     /// These variants with `marks` as well.
     #[must_use]
-    pub(super) fn marked(&self, marks: Marks) -> Self {
-        Self::new(self.entries().to_vec(), self.marks().and(marks))
+    pub(super) fn marked(&self, key: &Key, marks: Marks) -> Self {
+        Self::new(key, self.entries().to_vec(), self.marks().and(marks))
     }
 
     /// These variants without one; `None`: nothing is left to know.
     pub(super) fn without(&self, entry: &Arc<Entry>) -> Option<Self> {
         let others = self.entries().iter().filter(|other| !Arc::ptr_eq(other, entry));
-        let left = Self::new(others.map(Arc::clone).collect(), self.marks());
+        let left = Self::new(entry.head.labels.key(), others.map(Arc::clone).collect(), self.marks());
         (!matches!(left.0, Kept::Nothing)).then_some(left)
     }
 }

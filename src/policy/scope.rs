@@ -118,6 +118,11 @@ impl Labels {
         Self::of(KeyBuffer::of(scheme, authority, target, &HeaderMap::new(), &KeyRules::default()).to_key(), tags)
     }
 
+    /// The key that it is stored under.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
     /// The absolute URL.
     pub fn url(&self) -> &str {
         self.key.url().whole
