@@ -115,7 +115,6 @@ fn index(hash: u64, count: usize) -> usize {
     usize::try_from(hash % count as u64).unwrap_or(0)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "half of it is meant")]
 fn tag_of(hash: u64) -> u32 {
     (hash >> 32) as u32
 }
