@@ -56,7 +56,7 @@ pub(crate) struct Plan {
     pub(crate) connections: usize,
     pub(crate) targets: Targets,
     pub(crate) fields: Vec<String>,
-    /// Whether each request has a connection of its own.
+    /// Whether each request has a connection of its own; the fields say so.
     pub(crate) closes: bool,
     pub(crate) status: u16,
 }
@@ -314,8 +314,7 @@ impl Requests {
             Targets::New(prefix) => (format!("{prefix}{:x}-", fastrand::u64(..)), Numbers::Up(0)),
         };
         let fields: String = plan.fields.iter().flat_map(|field| [field, "\r\n"]).collect();
-        let close = if plan.closes { "Connection: close\r\n" } else { "" };
-        let after = format!(" HTTP/1.1\r\nHost: {}\r\n{fields}{close}\r\n", plan.to);
+        let after = format!(" HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", plan.to);
         Self { before: format!("GET {target}").into(), after: after.into(), numbers }
     }
 

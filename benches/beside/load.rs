@@ -15,7 +15,7 @@ pub(crate) struct Load {
     pub(crate) fields: Vec<String>,
     pub(crate) secure: bool,
     pub(crate) connections: usize,
-    /// Whether each request has a connection of its own.
+    /// Whether each request has a connection of its own; the fields say so.
     pub(crate) closes: bool,
     /// That of each answer.
     pub(crate) status: u16,

@@ -2,8 +2,9 @@
 //!
 //! Each server caches, with one worker, on one core; what loads it and the origin are on another. The servers take turns,
 //! several rounds long, and medians are shown: a machine that is slower for a while is so for all of them. The figure that
-//! counts is processor time per request: it says the same however fast the load is, and neither waiting nor the load
-//! generator is in it. `--smoke`, and `cargo test --bench beside`, only check that everybody answers as was meant.
+//! counts is processor time per request. Neither waiting nor the load is in it, but what it takes to fall asleep and wake is:
+//! so the load is faster than the servers. `--smoke`, and `cargo test --bench beside`, only check that everybody answers as
+//! was meant.
 
 mod alone;
 mod arguments;

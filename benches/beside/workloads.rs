@@ -48,7 +48,7 @@ pub(crate) struct Workload {
     pub(crate) target: &'static str,
     pub(crate) fields: Vec<String>,
     pub(crate) secure: bool,
-    /// Whether each request has a connection of its own.
+    /// Whether each request has a connection of its own; the fields say so.
     pub(crate) closes: bool,
     pub(crate) streams: Option<usize>,
     pub(crate) status: u16,
@@ -89,7 +89,7 @@ impl Workload {
     }
 
     fn closing(self) -> Self {
-        Self { closes: true, ..self }
+        Self { closes: true, ..self.with(&["Connection: close"]) }
     }
 
     /// The load on a server.
