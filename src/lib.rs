@@ -24,7 +24,7 @@
 //!
 //! Beside the way: [`fleet`] (several nodes together: the log of purges, who lives, which of them fetches), [`link`] (a
 //! connection to Redis, whatever stands behind it), [`purge`] (what operators have removed), [`policy`] (the rules of
-//! HTTP and of `proxy.toml`), [`body`] (what streams, and how HTTP/1 frames it), [`tls`] (both ways), [`acme`] (certificates of our own), [`config`],
+//! HTTP and of `proxy.toml`), [`batch`] (a socket whose small messages go out together with those of others), [`body`] (what streams, and how HTTP/1 frames it), [`tls`] (both ways), [`acme`] (certificates of our own), [`config`],
 //! [`telemetry`], [`admin`], [`wire`] (what is said over its listener), [`clock`], [`cli`], and [`node`], which joins the parts and winds them up.
 //!
 //! # Who may name whom
@@ -33,26 +33,27 @@
 //!
 //! | module | may name |
 //! | --- | --- |
-//! | policy, body, client, wire, tls | |
+//! | policy, batch, body, client, wire, tls | |
 //! | clock | policy |
 //! | config | clock, policy, tls |
 //! | telemetry | policy, body, client, clock |
 //! | link | clock, telemetry |
 //! | cache | policy, telemetry, body, clock, link |
 //! | fleet | cache, clock, link, policy |
-//! | origin | body, client, clock, policy, telemetry, config, tls |
+//! | origin | batch, body, client, clock, policy, telemetry, config, tls |
 //! | respond | body, cache, policy, client |
 //! | purge | cache, clock, fleet, policy, wire |
 //! | acme | clock, config, fleet, link, tls |
 //! | serve | acme, body, cache, client, clock, fleet, link, origin, policy, purge, respond, telemetry, wire |
-//! | accept | body, client, clock, config, policy, respond, telemetry, tls |
+//! | accept | batch, body, client, clock, config, policy, respond, telemetry, tls |
 //! | admin | body, cache, clock, config, fleet, link, policy, purge, respond, serve, telemetry, wire |
-//! | cli | config, node, policy, telemetry, tls, wire |
+//! | cli | batch, config, node, policy, telemetry, tls, wire |
 //! | node | everything |
 
 pub mod accept;
 pub mod acme;
 pub mod admin;
+pub mod batch;
 pub mod body;
 pub mod cache;
 pub mod cli;

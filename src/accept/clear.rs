@@ -7,13 +7,14 @@ use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net;
 use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use rustix::net::{SendFlags, send};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::socket::{LEAST, Socket, reset_at_close};
+use crate::batch;
 use crate::body::pages::{self, Held};
 
 /// So often it is read at most without being watched: that has no part in the task's budget.
@@ -31,7 +32,7 @@ enum State {
         reads: u8,
         is_drained: bool,
     },
-    Watched(TcpStream),
+    Watched(batch::Socket),
     /// On its way to be watched; where the runtime cannot do that, it is closed.
     Lost,
 }
@@ -43,11 +44,11 @@ impl Clear {
     }
 
     /// The socket, watched from now on.
-    fn watched(&mut self) -> io::Result<&mut TcpStream> {
+    fn watched(&mut self) -> io::Result<&mut batch::Socket> {
         if let State::Unwatched { .. } = self.0
             && let State::Unwatched { socket, .. } = std::mem::replace(&mut self.0, State::Lost)
         {
-            self.0 = State::Watched(watch(socket)?);
+            self.0 = State::Watched(batch::Socket::new(watch(socket)?));
         }
         match &mut self.0 {
             State::Watched(socket) => Ok(socket),
@@ -75,18 +76,22 @@ impl Socket for Clear {
 
     fn poll_send(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match First::of(pieces) {
-            Some(First::Lend(piece)) => {
-                let socket = self.watched()?;
-                poll_with(socket, cx, || piece.send(&*socket))
-            }
+            Some(First::Lend(piece)) => self.watched()?.poll_with(cx, |socket| piece.send(socket)),
             Some(First::Write(piece)) => {
-                let socket = self.watched()?;
                 // The rest follows at once: no packet for this alone.
                 let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-                poll_with(socket, cx, || send(&*socket, piece, flags).map_err(io::Error::from))
+                self.watched()?.poll_with(cx, |socket| Ok(send(socket, piece, flags)?))
             }
             None => self.poll_copy(cx, pieces),
         }
+    }
+
+    fn leave(&self, cx: &Context<'_>, message: &[u8]) -> bool {
+        matches!(&self.0, State::Watched(socket) if socket.leave(cx, message))
+    }
+
+    fn poll_left(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let State::Watched(socket) = &self.0 { socket.poll_out(cx) } else { Poll::Ready(Ok(())) }
     }
 
     fn reset_at_close(&self) {
@@ -147,8 +152,12 @@ impl AsyncWrite for Clear {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let State::Watched(socket) = &mut self.get_mut().0 {
+            Pin::new(socket).poll_flush(cx)
+        } else {
+            Poll::Ready(Ok(()))
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -178,22 +187,6 @@ impl<'p> First<'p> {
         let large = |piece: &'p [u8]| if piece.len() >= LEAST { pages::held(piece) } else { None };
         let first = pieces.next()?;
         large(first).map(Self::Lend).or_else(|| large(pieces.next()?).map(|_| Self::Write(first)))
-    }
-}
-
-/// Does something with a socket as soon as that takes it.
-fn poll_with(
-    socket: &TcpStream,
-    cx: &mut Context<'_>,
-    mut write: impl FnMut() -> io::Result<usize>,
-) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(socket.poll_write_ready(cx))?;
-        match socket.try_io(Interest::WRITABLE, &mut write) {
-            // It looked as if it did.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            outcome => return Poll::Ready(outcome),
-        }
     }
 }
 

@@ -24,6 +24,7 @@ use super::reception::Reception;
 use super::secure::Secured;
 use super::socket::Socket;
 use super::{Door, Handler, http1, http2};
+use crate::batch;
 use crate::client::Scheme;
 use crate::config::settings::Server;
 
@@ -148,6 +149,7 @@ where
     });
     let is_cut = std::future::poll_fn(|cx| {
         turns.begin_turn();
+        batch::turn();
         if talk.as_mut().poll(cx).is_ready() {
             return Poll::Ready(false);
         }

@@ -36,6 +36,16 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
         }
     }
 
+    /// Leaves a message to its thread's batch, behind what was left before. `false`: it is to be sent as any other one.
+    fn leave(&self, _: &Context<'_>, _: &[u8]) -> bool {
+        false
+    }
+
+    /// Sees to it that what was left has gone out.
+    fn poll_left(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
     /// Has its close reset the connection, whatever is still on its way.
     fn reset_at_close(&self);
 }

@@ -14,6 +14,7 @@ use super::address::Address;
 use super::error::{OriginError, Peer};
 use super::http1::Http1;
 use super::pool::{Connection, Pool};
+use crate::batch;
 
 /// Opens a connection to `address`, within `limit`.
 pub(super) async fn open(
@@ -36,7 +37,7 @@ pub(super) async fn reach(address: &Address, peer: impl Fn() -> Peer) -> Result<
         Ok(stream)
     };
     let stream = connect.await.map_err(|source| OriginError::Connect { peer: peer(), source })?;
-    let Some(tls) = &address.url.tls else { return Ok(Stream::Plain(stream)) };
+    let Some(tls) = &address.url.tls else { return Ok(Stream::Plain(batch::Socket::new(stream))) };
     match tls.connector.connect(tls.name.clone(), stream).await {
         Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
         Err(source) => Err(OriginError::Tls { peer: peer(), host: Arc::clone(&address.url.host), source }),
@@ -45,8 +46,15 @@ pub(super) async fn reach(address: &Address, peer: impl Fn() -> Peer) -> Result<
 
 /// A connected socket, plain or not.
 pub(super) enum Stream {
-    Plain(TcpStream),
+    Plain(batch::Socket),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Leaves a message to its thread's batch, behind what was left before. `false`: it is to be sent as any other one.
+    pub(super) fn leave(&self, cx: &Context<'_>, message: &[u8]) -> bool {
+        matches!(self, Self::Plain(socket) if socket.leave(cx, message))
+    }
 }
 
 impl AsyncRead for Stream {

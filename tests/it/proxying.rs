@@ -1,16 +1,19 @@
 //! Does a request reach the origin, and its answer the client, as they should, whatever the method and the framing?
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::HeaderMap;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::Barrier;
 
 use crate::support::edge::before;
 use crate::support::origin::{Origin, Told, ok, status, streamed};
 use crate::support::raw::{Line, RawOrigin};
 use crate::support::wire::{Connection, Multiplexed, ask, get};
-use crate::support::within;
+use crate::support::{eventually, within};
 
 /// An origin that says what it was sent.
 async fn echo() -> Origin {
@@ -310,6 +313,42 @@ async fn a_keep_alive_connection_serves_one_request_after_the_other() {
     let both = line.rest().await.to_ascii_lowercase();
     let (a, b) = (both.find("x-target: /a").expect("the first"), both.find("x-target: /b").expect("the second"));
     assert!(a < b, "pipelined requests are answered in order");
+}
+
+/// With one thread and with several: small answers, and requests to the origin, are sent in batches.
+#[tokio::test]
+async fn a_client_that_reads_late_gets_every_answer_in_order() {
+    const REQUESTS: usize = 4000;
+    for threads in [1, 2] {
+        let answer = |target: &str| format!("{target:>1000}");
+        let origin = Origin::serve(move |asked| ok(answer(&asked.target)).with("cache-control", "no-store")).await;
+        let edge = before(origin.address()).server(&format!("threads = {threads}")).start().await;
+        let (mut reader, mut writer) = TcpStream::connect(edge.address()).await.expect("it listens").into_split();
+        let asking = tokio::spawn(async move {
+            for number in 0..REQUESTS {
+                let last = if number + 1 == REQUESTS { "Connection: close\r\n" } else { "" };
+                let request = format!("GET /{number} HTTP/1.1\r\nHost: a\r\n{last}\r\n");
+                writer.write_all(request.as_bytes()).await.expect("it listens on");
+            }
+            writer
+        });
+        // More than the kernel holds for who does not read: 4 MiB of answers, of which nobody takes any before it is stuck.
+        let mut before = None;
+        eventually("an edge that waits for its client", async || {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let now = origin.hits();
+            (before.replace(now) == Some(now)).then_some(())
+        })
+        .await;
+        let mut answers = String::new();
+        within("all the answers", reader.read_to_string(&mut answers)).await.expect("no reset");
+        within("all the requests", asking).await.expect("they were sent");
+        let bodies: Vec<_> = answers.split("HTTP/1.1 200 OK\r\n").skip(1).collect();
+        assert_eq!(bodies.len(), REQUESTS, "{threads} threads");
+        for (number, body) in bodies.into_iter().enumerate() {
+            assert!(body.ends_with(&answer(&format!("/{number}"))), "{threads} threads, {number}: {body}");
+        }
+    }
 }
 
 #[tokio::test]

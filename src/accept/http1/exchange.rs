@@ -162,7 +162,9 @@ where
                     },
                 }
             }
-            if link.poll_out(cx)?.is_pending() {
+            // An end that follows would have to wait for the batch.
+            let sent = if self.manner.keeps { link.poll_leave(cx) } else { link.poll_out(cx) };
+            if sent?.is_pending() {
                 return Ok(Poll::Pending);
             }
             if *is_over {

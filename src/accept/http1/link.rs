@@ -64,6 +64,15 @@ impl<I: Socket> Link<I> {
         wire.poll_sent(cx)
     }
 
+    /// The same; what is small may go with what the thread sends to others.
+    pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { wire, out, .. } = self;
+        if out.left() > 0 {
+            ready!(out.poll_out(cx, |cx, pieces| wire.poll_leave(cx, pieces)))?;
+        }
+        wire.poll_sent(cx)
+    }
+
     /// Reads on while nothing is expected, so that an end is seen: no more than some bytes. How many they are.
     pub(super) fn poll_watch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let read = ready!(poll_read_small::<READ_BYTES>(Pin::new(&mut self.wire), cx, &mut self.input))?;

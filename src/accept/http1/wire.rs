@@ -66,15 +66,30 @@ impl<I: Socket> Wire<I> {
             }
         };
         self.is_unflushed = true;
-        self.written += written as u64;
-        self.pulse.wrote(written);
-        self.meter.wrote(written);
+        self.count(written);
         Poll::Ready(Ok(written))
     }
 
-    /// Sees to it that what was written is on its way: TLS may hold it back.
+    /// The same; what is small may go with what the thread sends to others.
+    pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match pieces {
+            [only] if self.socket.leave(cx, only) => {
+                self.count(only.len());
+                Poll::Ready(Ok(only.len()))
+            }
+            pieces => self.poll_send(cx, pieces),
+        }
+    }
+
+    fn count(&mut self, written: usize) {
+        self.written += written as u64;
+        self.pulse.wrote(written);
+        self.meter.wrote(written);
+    }
+
+    /// Sees to it that what was written is on its way: TLS may hold it back, and what was left may be late.
     pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_unflushed {
+        if self.is_unflushed || self.socket.is_in_the_clear() {
             ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
             self.is_unflushed = false;
         }
@@ -84,6 +99,7 @@ impl<I: Socket> Wire<I> {
     /// Ends our side of the connection, and the whole of it once the client has nothing more to say.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_shut {
+            ready!(self.socket.poll_left(cx))?;
             // A request that nobody will read any more, mostly.
             let has_waste = !self.socket.is_drained() && self.meter.has_waste(cx, &mut self.socket);
             if has_waste || self.written > SOON_TAKEN {

@@ -86,9 +86,11 @@ impl Sending {
 
     /// Sends what is at hand.
     fn poll_out(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { out, has_begun, is_unflushed, .. } = self;
+        let Self { out, has_begun, is_unflushed, upload, .. } = self;
         ready!(out.poll_out(cx, |cx, slices| {
             let written = ready!(match slices {
+                // With a body it matters whether any of it was taken: it may not be sent twice.
+                [only] if upload.is_none() && stream.leave(cx, only) => Poll::Ready(Ok(only.len())),
                 [only] => Pin::new(&mut *stream).poll_write(cx, only),
                 slices => Pin::new(&mut *stream).poll_write_vectored(cx, slices),
             })?;

@@ -1,0 +1,433 @@
+//! Which small messages wait until their thread has taken in all that has come?
+//!
+//! Who is sent something while he sleeps is woken, and to wake a processor that sleeps costs more than the rest of the send. A
+//! thread that reads a request, sends it on and reads the next one wakes the other end for each of them; one that reads
+//! all that has come, and then sends all that came of it, wakes it once. So a message may be *left* to the thread's batch, which
+//! is sent when the thread has nothing else to do: nobody waits longer for that than for the tasks that were ready with his.
+//!
+//! Threads that nobody has told [`send`] to when they come to rest have no batch: what is left there is sent at once.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use rustix::io::{Errno, writev};
+use rustix::net::{self, SendFlags, Shutdown, shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// Bytes of a message that may be left.
+const SMALL: usize = 4 << 10;
+/// Messages of a batch: more are not held back, with 4 KiB each, and with what it takes to come to the last of them.
+const MOST: usize = 32;
+/// Turns of connections after which a batch is sent though the thread has not come to rest.
+const TURNS: u32 = 64;
+
+thread_local! {
+    static BATCH: RefCell<Batch> = const { RefCell::new(Batch { is_sent: false, left: Vec::new(), turns: 0, spare: Vec::new() }) };
+}
+
+/// What a thread has been left.
+struct Batch {
+    /// Somebody sends it when the thread comes to rest.
+    is_sent: bool,
+    /// Whose messages, and who is to know of one that did not go out.
+    left: Vec<(Arc<Outward>, Waker)>,
+    /// Turns of connections since the first of them.
+    turns: u32,
+    /// Buffers of messages that have gone out.
+    spare: Vec<Vec<u8>>,
+}
+
+/// Sends what this thread has been left. To be called whenever it comes to rest.
+pub fn send() {
+    let left = BATCH.with_borrow_mut(|batch| {
+        batch.is_sent = true;
+        batch.turns = 0;
+        std::mem::take(&mut batch.left)
+    });
+    if left.is_empty() {
+        return;
+    }
+    // What is dropped or woken here may leave messages of its own.
+    let mut left = left;
+    for (outward, waker) in left.drain(..) {
+        if outward.send().is_err() {
+            waker.wake();
+        }
+    }
+    BATCH.with_borrow_mut(|batch| {
+        if batch.left.capacity() == 0 {
+            batch.left = left;
+        }
+    });
+}
+
+/// Counts a turn of a connection: a thread that never comes to rest sends its batch all the same.
+pub fn turn() {
+    let is_due = BATCH.with_borrow_mut(|batch| {
+        batch.turns += u32::from(!batch.left.is_empty());
+        batch.turns >= TURNS
+    });
+    if is_due {
+        send();
+    }
+}
+
+/// A TCP socket that is watched by the runtime, and may leave messages to its thread's batch.
+#[derive(Debug)]
+pub struct Socket {
+    inward: OwnedReadHalf,
+    outward: Arc<Outward>,
+}
+
+/// What a batch has to know of a socket.
+#[derive(Debug)]
+struct Outward {
+    /// `Some` until it is dropped.
+    stream: Option<OwnedWriteHalf>,
+    /// One of those below; changes only with `left`.
+    state: AtomicU8,
+    left: Mutex<Vec<u8>>,
+}
+
+/// Nothing is left.
+const OUT: u8 = 0;
+/// A batch has it.
+const LEFT: u8 = 1;
+/// The batch was sent, and the kernel did not take all of this.
+const LATE: u8 = 2;
+
+impl Socket {
+    /// Of a socket that the runtime watches.
+    pub fn new(stream: TcpStream) -> Self {
+        let (inward, stream) = stream.into_split();
+        let outward = Outward { stream: Some(stream), state: AtomicU8::new(OUT), left: Mutex::default() };
+        Self { inward, outward: Arc::new(outward) }
+    }
+
+    fn stream(&self) -> &TcpStream {
+        self.inward.as_ref()
+    }
+
+    /// Sends something, by whichever call, as soon as the kernel takes it, behind what was left.
+    ///
+    /// # Errors
+    /// Those of the socket, and of `write`.
+    pub fn poll_with(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_out(cx))?;
+        let stream = self.stream();
+        loop {
+            ready!(stream.poll_write_ready(cx))?;
+            match stream.try_io(Interest::WRITABLE, || write(stream.as_fd())) {
+                // It looked as if it did.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    /// Leaves a message to the batch; behind what was left before. `false`: it is not for that.
+    pub fn leave(&self, cx: &Context<'_>, message: &[u8]) -> bool {
+        if message.len() > SMALL {
+            return false;
+        }
+        let count = BATCH.with_borrow_mut(|batch| {
+            if !batch.is_sent {
+                return None;
+            }
+            let mut left = self.outward.left();
+            match self.outward.state.load(Ordering::Relaxed) {
+                OUT => {}
+                LEFT if left.len() + message.len() <= SMALL => {
+                    left.extend_from_slice(message);
+                    return Some(batch.left.len());
+                }
+                _ => return None,
+            }
+            if left.capacity() == 0 {
+                *left = batch.spare.pop().unwrap_or_default();
+            }
+            left.extend_from_slice(message);
+            self.outward.state.store(LEFT, Ordering::Release);
+            batch.left.push((Arc::clone(&self.outward), cx.waker().clone()));
+            Some(batch.left.len())
+        });
+        if count.is_some_and(|count| count >= MOST) {
+            send();
+        }
+        count.is_some()
+    }
+
+    /// Sees to it that what was left has gone out.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn poll_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.outward.state() != OUT {
+            ready!(self.stream().poll_write_ready(cx))?;
+            // Where it is not out now, the socket only looked as if it took more.
+            let _ = self.stream().try_io(Interest::WRITABLE, || self.outward.send());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Outward {
+    fn state(&self) -> u8 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    fn left(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what was left. What fails is not tried again: who reads from the socket learns of it.
+    ///
+    /// # Errors
+    /// The kernel does not take all of it now (`WouldBlock`).
+    fn send(&self) -> io::Result<()> {
+        let mut left = self.left();
+        let Some(stream) = &self.stream else { return Ok(()) };
+        while !left.is_empty() {
+            match net::send(stream.as_ref(), &left, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(written @ 1..) => drop(left.drain(..written)),
+                Err(Errno::WOULDBLOCK) => {
+                    self.state.store(LATE, Ordering::Release);
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Err(Errno::INTR) => {}
+                Ok(0) | Err(_) => left.clear(),
+            }
+        }
+        self.state.store(OUT, Ordering::Release);
+        let buffer = std::mem::take(&mut *left);
+        drop(left);
+        BATCH.with_borrow_mut(|batch| {
+            if batch.spare.len() < MOST && buffer.capacity() > 0 {
+                batch.spare.push(buffer);
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Outward {
+    fn drop(&mut self) {
+        // The close says what there is to say: an end of our side before it might be taken for the end of an answer.
+        if let Some(stream) = self.stream.take() {
+            stream.forget();
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inward).poll_read(cx, buffer)
+    }
+}
+
+/// Sends at once, behind what was left. A flush is done when nothing is late.
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_with(cx, |socket| Ok(net::send(socket, bytes, SendFlags::NOSIGNAL)?))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_with(cx, |socket| Ok(writev(socket, pieces)?))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.outward.state() == LATE { self.poll_out(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_out(cx))?;
+        Poll::Ready(shutdown(self.stream(), Shutdown::Write).map_err(io::Error::from))
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream().as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read as _, Write as _};
+    use std::net;
+    use std::thread;
+
+    use futures_util::task::{ArcWake, waker};
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// Who was woken.
+    struct Woken(AtomicU8);
+
+    impl ArcWake for Woken {
+        fn wake_by_ref(this: &Arc<Self>) {
+            this.0.store(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A socket, and its client, who does not wait.
+    fn pair() -> (Socket, net::TcpStream) {
+        let listener = net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let client = net::TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+        let (socket, _) = listener.accept().expect("a client");
+        for end in [&socket, &client] {
+            end.set_nonblocking(true).expect("a socket");
+        }
+        (Socket::new(TcpStream::from_std(socket).expect("a runtime")), client)
+    }
+
+    fn leave(socket: &Socket, message: impl AsRef<[u8]>) -> bool {
+        socket.leave(&Context::from_waker(Waker::noop()), message.as_ref())
+    }
+
+    /// What has come to a client.
+    fn come(client: &mut net::TcpStream) -> String {
+        let mut all = Vec::new();
+        let error = client.read_to_end(&mut all).err().map(|error| error.kind());
+        assert!(matches!(error, None | Some(io::ErrorKind::WouldBlock)), "{error:?}");
+        String::from_utf8(all).expect("what was sent")
+    }
+
+    #[tokio::test]
+    async fn what_is_left_goes_out_when_the_thread_comes_to_rest() {
+        send();
+        let (first, mut client) = pair();
+        let (second, mut other) = pair();
+        assert!(leave(&first, "a") && leave(&second, "b") && leave(&first, "c"));
+        assert_eq!((come(&mut client), come(&mut other)), (String::new(), String::new()));
+        send();
+        assert_eq!((come(&mut client), come(&mut other)), ("ac".into(), "b".into()));
+        send();
+        assert_eq!(come(&mut client), "", "it goes out once");
+    }
+
+    #[tokio::test]
+    async fn nothing_waits_where_nobody_sends_it() {
+        let (socket, _client) = pair();
+        assert!(!leave(&socket, "a"), "this thread has no batch");
+        send();
+        assert!(!leave(&socket, [0; SMALL + 1]), "that is no small one");
+        assert!(leave(&socket, [0; SMALL]) && !leave(&socket, "a"), "there is too much of it");
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_no_longer_than_it_may_be_and_waits_for_no_more_turns() {
+        send();
+        let mut pairs: Vec<_> = (0..MOST).map(|_| pair()).collect();
+        for (socket, _) in &pairs[1..] {
+            assert!(leave(socket, "a"));
+        }
+        assert!(pairs.iter_mut().all(|(_, client)| come(client).is_empty()));
+        assert!(leave(&pairs[0].0, "a"));
+        assert!(pairs.iter_mut().all(|(_, client)| come(client) == "a"));
+        assert!(leave(&pairs[0].0, "b"));
+        (1..TURNS).for_each(|_| turn());
+        assert_eq!(come(&mut pairs[0].1), "");
+        turn();
+        assert_eq!(come(&mut pairs[0].1), "b");
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_or_ended_comes_behind_what_was_left() {
+        send();
+        let (mut socket, mut client) = pair();
+        assert!(leave(&socket, "left, "));
+        socket.write_all(b"sent, ").await.expect("open");
+        assert_eq!(come(&mut client), "left, sent, ");
+        assert!(leave(&socket, "last"));
+        socket.shutdown().await.expect("open");
+        assert_eq!(come(&mut client), "last");
+        assert_eq!(client.read(&mut [0]).expect("an end"), 0);
+        send();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_leaves_something_may_go_to_another_thread_or_end() {
+        send();
+        let (mut socket, mut client) = pair();
+        assert!(leave(&socket, "here, "));
+        let runtime = tokio::runtime::Handle::current();
+        let there = thread::spawn(move || {
+            runtime.block_on(socket.write_all(b"there, ")).expect("open");
+            send();
+            assert!(leave(&socket, "lost if nobody holds it"));
+            drop(socket);
+            send();
+        });
+        there.join().expect("no panic");
+        assert_eq!(come(&mut client), "here, there, lost if nobody holds it");
+        assert!(matches!(client.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock));
+        send();
+        assert_eq!(client.read(&mut [0]).expect("an end"), 0, "the batch lets go of it");
+    }
+
+    #[tokio::test]
+    async fn what_the_kernel_does_not_take_is_late_and_its_task_is_told() {
+        send();
+        let (mut socket, mut client) = pair();
+        let woken = Arc::new(Woken(AtomicU8::new(0)));
+        let waker = waker(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        let mut count = 0;
+        while woken.0.load(Ordering::Relaxed) == 0 {
+            count += 1;
+            assert!(socket.leave(&cx, format!("{count:>4095}.").as_bytes()));
+            assert!(Pin::new(&mut socket).poll_flush(&mut cx).is_ready(), "what is left is not waited for");
+            send();
+        }
+        assert!(!socket.leave(&cx, b"x"), "nothing is left behind what is late");
+        assert!(Pin::new(&mut socket).poll_flush(&mut cx).is_pending() && socket.poll_out(&mut cx).is_pending());
+        client.set_nonblocking(false).expect("a socket");
+        let reader = thread::spawn(move || {
+            let mut all = String::new();
+            client.read_to_string(&mut all).map(|_| all)
+        });
+        poll_fn(|cx| Pin::new(&mut socket).poll_flush(cx)).await.expect("open");
+        socket.shutdown().await.expect("open");
+        let all = reader.join().expect("it reads").expect("no reset");
+        let numbers = all.split_terminator('.').map(|number| number.trim().parse::<usize>().expect("a number"));
+        assert!(numbers.eq(1..=count), "each comes once, in order");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_left_is_no_error_but_for_who_reads() {
+        send();
+        let (mut socket, mut client) = pair();
+        client.write_all(b"ask").expect("open");
+        drop(client);
+        for _ in 0..3 {
+            assert!(leave(&socket, "answer"));
+            send();
+        }
+        let mut bytes = [0; 8];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        let read = poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut buffer)).await;
+        assert!(read.is_err() || buffer.filled().is_empty() || buffer.filled() == b"ask", "{read:?}");
+    }
+}
