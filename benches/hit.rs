@@ -20,10 +20,8 @@ use larder::clock::Clock;
 use larder::origin::{Context, Origins};
 use larder::policy::fields::FieldLines;
 use larder::policy::freshness::Freshness;
-use larder::policy::key::KeyBuffer;
 use larder::policy::route::Rules;
 use larder::policy::scope::{Labels, Tags};
-use larder::policy::treatment::KeyRules;
 use larder::policy::vary;
 use larder::purge::Purger;
 use larder::purge::gate::Gate;
@@ -50,7 +48,7 @@ fn client() -> Client {
     }
 }
 
-fn entry(ledger: &Ledger, clock: &Clock) -> Entry {
+fn entry(target: &str, ledger: &Ledger, clock: &Clock) -> Entry {
     let headers: HeaderMap = [
         (CACHE_CONTROL, "max-age=3600"),
         (CONTENT_TYPE, "application/json"),
@@ -71,7 +69,7 @@ fn entry(ledger: &Ledger, clock: &Clock) -> Entry {
         freshness: Freshness::new(now, Duration::ZERO, Duration::from_hours(1)),
         received_at: now,
         fetch_cost: Duration::from_millis(5).into(),
-        labels: Labels::new("http", "bench.test", "/", Tags::default()),
+        labels: Labels::new("http", "bench.test", target, Tags::default()),
         stamp: ledger.stamp(),
     };
     Entry::new(head, StoredBody::from_bytes(Bytes::from(vec![b'x'; 1024])), None)
@@ -93,8 +91,7 @@ fn serve() -> Serve {
     let memory = Memory::new(Limits { capacity: 1 << 30, max_object: 1 << 20, max_variants: 32 });
     for number in 0..OBJECTS {
         let target = format!("/products/{number}");
-        let key = KeyBuffer::of("http", "bench.test", &target, &HeaderMap::new(), &KeyRules::default());
-        memory.put(&key.to_key(), Arc::new(entry(&ledger, &clock)), None);
+        memory.put(Arc::new(entry(&target, &ledger, &clock)), None);
     }
     let (memory, ledger) = (Arc::new(memory), Arc::new(ledger));
     let site = Site {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use larder::body::stored::StoredBody;
 use larder::cache::entry::{Entry, Head};
 use larder::cache::fields::StoredFields;
@@ -13,11 +13,9 @@ use larder::cache::ledger::{Ledger, Stamp};
 use larder::cache::memory::{Limits, Memory};
 use larder::policy::fields::FieldLines;
 use larder::policy::freshness::Freshness;
-use larder::policy::key::KeyBuffer;
 use larder::policy::reuse::Standing;
 use larder::policy::scope::{Labels, Scope, Severity, Tags};
 use larder::policy::time::{Micros, Timestamp};
-use larder::policy::treatment::KeyRules;
 use larder::policy::vary::Selecting;
 
 /// Scopes that a ledger keeps before it folds.
@@ -51,8 +49,7 @@ fn stored(ledger: &Ledger, objects: usize) -> Memory {
     let memory = Memory::new(Limits { capacity: 16 << 30, max_object: 1 << 20, max_variants: 32 });
     for number in 0..objects {
         let target = format!("/products/{number}");
-        let key = KeyBuffer::of("http", "bench.test", &target, &HeaderMap::new(), &KeyRules::default());
-        memory.put(&key.to_key(), entry(&target, &["all"], ledger.stamp()), None);
+        memory.put(entry(&target, &["all"], ledger.stamp()), None);
     }
     memory.settle();
     memory

@@ -48,8 +48,8 @@ fn count(arguments: &Arguments, many: usize) -> usize {
 
 /// Asks for one URL with 32 connections.
 fn hits(target: &str) -> Load {
-    let targets = Targets::One(target.to_owned());
-    Load { targets, fields: Vec::new(), secure: false, connections: 32, closes: false, status: 200, streams: None }
+    let (targets, fields) = (Targets::One(target.to_owned()), Vec::new());
+    Load { targets, fields, secure: false, connections: 32, closes: false, status: 200, length: 1024, streams: None }
 }
 
 /// Loads several servers in turn; their medians.
@@ -210,7 +210,7 @@ fn objects(arguments: &Arguments, place: &Place) -> Rows {
         let objects = if arguments.smoke { objects.min(1000) } else { objects };
         client.fetch((stored..objects).map(|number| format!("/bytes/100/{number}")))?;
         stored = objects;
-        let load = Load { targets: Targets::Many("/bytes/100/".to_owned(), objects), ..hits("/bytes/100/0") };
+        let load = Load { targets: Targets::Many("/bytes/100/".to_owned(), objects), length: 100, ..hits("/kib/1/a") };
         samples.extend(in_turn(&[(&server, &load)], arguments, place)?);
     }
     Ok(vec![("100 byte hits over 1, 1000, 1,000,000 stored objects, skewed".to_owned(), multiples(&samples))])

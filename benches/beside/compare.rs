@@ -13,6 +13,9 @@ use crate::{Failure, process, stampede};
 /// The least that h2load takes; enough to see that answers are understood.
 const SMOKE: Duration = Duration::from_secs(1);
 
+/// A server that is busy for a smaller share of its time also falls asleep and wakes, which the others may not.
+const BUSY: f64 = 0.95;
+
 /// Runs what was asked for, and prints the tables.
 pub(crate) fn all(arguments: &Arguments, place: &Place) -> Result<(), Failure> {
     let wanted: Vec<_> = workloads::all().into_iter().filter(|workload| arguments.wants(workload.name)).collect();
@@ -60,7 +63,7 @@ fn compared(workload: &Workload, servers: &[Server], arguments: &Arguments, plac
     let mut samples: Vec<(Kind, Vec<Sample>)> = able.iter().map(|server| (server.kind, Vec::new())).collect();
     if arguments.smoke {
         if let Some(larder) = able.iter().find(|server| server.kind == Kind::Larder) {
-            samples[0].1.push(tried(&load, larder, place)?);
+            samples[0].1.push(asked_for(workload, place, || tried(&load, larder, place))?);
         }
     } else {
         for round in 0..arguments.rounds {
@@ -68,9 +71,14 @@ fn compared(workload: &Workload, servers: &[Server], arguments: &Arguments, plac
             for (server, (_, samples)) in
                 able.iter().zip(&mut samples).filter(|(_, (_, samples))| samples.len() == round)
             {
-                let run = || load.run(server, place, Duration::from_secs(arguments.seconds));
+                let duration = Duration::from_secs(arguments.seconds);
+                let run = || asked_for(workload, place, || load.run(server, place, duration));
                 // A shared machine may stand still for a second; who fails twice in a row fails.
-                match run().or_else(|_| run()) {
+                let again = |failure| {
+                    eprintln!("    once more: {failure}");
+                    run()
+                };
+                match run().or_else(again) {
                     Ok(sample) => samples.push(sample),
                     Err(failure) if server.kind == Kind::Larder => return Err(failure),
                     Err(failure) => eprintln!("    {} fails: {failure}", server.kind.name()),
@@ -80,8 +88,26 @@ fn compared(workload: &Workload, servers: &[Server], arguments: &Arguments, plac
     }
     let rounds = if arguments.smoke { 1 } else { arguments.rounds };
     samples.retain(|(_, samples)| samples.len() == rounds);
-    let medians = samples.into_iter().map(|(kind, samples)| (kind, middle(&samples))).collect();
+    let medians: Vec<_> = samples.into_iter().map(|(kind, samples)| (kind, middle(&samples))).collect();
+    for (kind, sample) in medians.iter().filter(|(_, sample)| !arguments.smoke && sample.busy() < BUSY) {
+        eprintln!("    {} waited for its load: {:.0} % busy", kind.name(), 100.0 * sample.busy());
+    }
     Ok(Row { title: workload.title, medians })
+}
+
+/// A load after which the origin must have been asked each time, or not at all.
+fn asked_for(
+    workload: &Workload,
+    place: &Place,
+    run: impl FnOnce() -> Result<Sample, Failure>,
+) -> Result<Sample, Failure> {
+    let before = place.origin.requests();
+    let sample = run()?;
+    let asked = place.origin.requests() - before;
+    if if workload.is_hit { asked > 0 } else { (asked as f64) < sample.requests } {
+        return Err(format!("{} requests, of which {asked} came to the origin", sample.requests).into());
+    }
+    Ok(sample)
 }
 
 /// One load of the least length.
@@ -90,13 +116,19 @@ pub(crate) fn tried(load: &Load, server: &Server, place: &Place) -> Result<Sampl
         return load.run(server, place, SMOKE);
     }
     eprintln!("    h2load is not installed: the load is left out");
-    Ok(Sample { cpu: 0.0, rate: 0.0, p50: 0.0, p99: 0.0 })
+    Ok(Sample { requests: 0.0, cpu: 0.0, rate: 0.0, p50: 0.0, p99: 0.0 })
 }
 
 /// Each figure's median.
 pub(crate) fn middle(samples: &[Sample]) -> Sample {
     let of = |figure: fn(&Sample) -> f64| median(samples.iter().map(figure));
-    Sample { cpu: of(|s| s.cpu), rate: of(|s| s.rate), p50: of(|s| s.p50), p99: of(|s| s.p99) }
+    Sample {
+        requests: of(|s| s.requests),
+        cpu: of(|s| s.cpu),
+        rate: of(|s| s.rate),
+        p50: of(|s| s.p50),
+        p99: of(|s| s.p99),
+    }
 }
 
 /// Fills the cache, and looks whether it answers as the workload wants. `false`: it has no TLS.

@@ -16,13 +16,16 @@ use mio::{Events, Interest, Poll, Token};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::Failure;
-use crate::load::percentile;
+use crate::load::{Load, percentile};
 
 /// Bytes that are read at once.
 const READ: usize = 256 * 1024;
 
-/// Picks among many targets, after which they come again.
+/// Picks among many targets, after which they come again: of 10,000, some 7,700 are among them.
 const PICKS: usize = 65_536;
+
+/// So long a connection, or the last answer, is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Of so many requests one may be lost with its connection.
 const LOST: u64 = 1000;
@@ -49,18 +52,6 @@ impl Targets {
     }
 }
 
-/// Who asks whom, for what, and how.
-pub(crate) struct Plan {
-    pub(crate) to: SocketAddr,
-    pub(crate) secure: Option<Arc<ClientConfig>>,
-    pub(crate) connections: usize,
-    pub(crate) targets: Targets,
-    pub(crate) fields: Vec<String>,
-    /// Whether each request has a connection of its own; the fields say so.
-    pub(crate) closes: bool,
-    pub(crate) status: u16,
-}
-
 /// What came of it.
 pub(crate) struct Asked {
     pub(crate) requests: u64,
@@ -71,11 +62,17 @@ pub(crate) struct Asked {
 
 /// A load that goes on.
 pub(crate) struct Generator {
-    plan: Plan,
+    load: Load,
+    to: SocketAddr,
+    secure: Option<Arc<ClientConfig>>,
     requests: Requests,
     poll: Poll,
     links: Vec<Link>,
     buffer: Vec<u8>,
+    /// Requests that are not answered yet.
+    under_way: usize,
+    /// Whoever has an answer asks again.
+    goes_on: bool,
     /// Milliseconds of each answer.
     latencies: Vec<f64>,
     lost: u64,
@@ -86,7 +83,8 @@ struct Link {
     wire: Wire,
     request: Vec<u8>,
     sent: usize,
-    begun: Instant,
+    /// Since when an answer is waited for; `None`: nothing was asked.
+    asked: Option<Instant>,
     /// The beginning of a head that is not there as a whole yet.
     head: Vec<u8>,
     /// What is still to come of the body, once the head is there.
@@ -99,31 +97,47 @@ enum Wire {
 }
 
 impl Generator {
-    /// Connects.
-    pub(crate) fn new(plan: Plan) -> Result<Self, Failure> {
-        let (poll, requests) = (Poll::new()?, Requests::of(&plan));
-        let mut own =
-            Self { plan, requests, poll, links: Vec::new(), buffer: vec![0; READ], latencies: Vec::new(), lost: 0 };
-        for at in 0..own.plan.connections {
+    /// Connects, over TLS where there is a configuration for it. Where connections are for more than one request, each has had
+    /// an answer then: what it costs to accept it is over.
+    pub(crate) fn new(load: &Load, to: SocketAddr, secure: Option<Arc<ClientConfig>>) -> Result<Self, Failure> {
+        let mut own = Self {
+            load: load.clone(),
+            to,
+            secure,
+            requests: Requests::of(load, to),
+            poll: Poll::new()?,
+            links: Vec::new(),
+            buffer: vec![0; READ],
+            under_way: 0,
+            goes_on: false,
+            latencies: Vec::new(),
+            lost: 0,
+        };
+        for at in 0..load.connections {
             // One after the other: ten thousand at once would not all get in.
-            let stream = std::net::TcpStream::connect(own.plan.to)?;
+            let stream = std::net::TcpStream::connect_timeout(&to, PATIENCE)?;
             stream.set_nonblocking(true)?;
             let link = own.link(at, TcpStream::from_std(stream))?;
             own.links.push(link);
         }
+        if !load.closes {
+            own.ask_all()?;
+            own.drain()?;
+        }
         Ok(own)
     }
 
-    /// Asks for so long.
-    pub(crate) fn run(mut self, duration: Duration) -> Result<Asked, Failure> {
+    /// Asks for so long, and waits for the last answers.
+    pub(crate) fn run(&mut self, duration: Duration) -> Result<Asked, Failure> {
         let begun = Instant::now();
-        let mut events = Events::with_capacity(1024);
+        (self.lost, self.goes_on) = (0, true);
+        self.latencies.clear();
+        self.ask_all()?;
         while let Some(left) = duration.checked_sub(begun.elapsed()) {
-            self.poll.poll(&mut events, Some(left))?;
-            for event in &events {
-                self.go_on(event.token().0)?;
-            }
+            self.turn(left)?;
         }
+        self.goes_on = false;
+        self.drain()?;
         let (seconds, requests) = (begun.elapsed().as_secs_f64(), self.latencies.len() as u64);
         if self.lost * LOST > requests {
             return Err(format!("{} of {requests} requests were lost with their connections", self.lost).into());
@@ -132,53 +146,98 @@ impl Generator {
         Ok(Asked { requests, seconds, quantiles: quantiles.into() })
     }
 
+    fn ask_all(&mut self) -> Result<(), Failure> {
+        (0..self.links.len()).try_for_each(|at| self.ask(at))
+    }
+
+    /// Waits for what is under way.
+    fn drain(&mut self) -> Result<(), Failure> {
+        let begun = Instant::now();
+        while self.under_way > 0 {
+            let Some(left) = PATIENCE.checked_sub(begun.elapsed()) else {
+                return Err(format!("{} answers did not come within {PATIENCE:?}", self.under_way).into());
+            };
+            self.turn(left)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with whoever can, once somebody can.
+    fn turn(&mut self, most: Duration) -> Result<(), Failure> {
+        let mut events = Events::with_capacity(1024);
+        match self.poll.poll(&mut events, Some(most)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            polled => polled?,
+        }
+        events.iter().try_for_each(|event| self.go_on(event.token().0))
+    }
+
     /// A connection that will be asked over once it can be written to.
     fn link(&mut self, at: usize, mut stream: TcpStream) -> Result<Link, Failure> {
         stream.set_nodelay(true)?;
         self.poll.registry().register(&mut stream, Token(at), Interest::READABLE | Interest::WRITABLE)?;
-        let wire = match &self.plan.secure {
+        let wire = match &self.secure {
             None => Wire::Plain(stream),
             Some(config) => {
-                let session = ClientConnection::new(Arc::clone(config), self.plan.to.ip().into())?;
+                let session = ClientConnection::new(Arc::clone(config), self.to.ip().into())?;
                 Wire::Secure(Box::new(StreamOwned::new(session, stream)))
             }
         };
-        let mut link = Link { wire, request: Vec::new(), sent: 0, begun: Instant::now(), head: Vec::new(), left: None };
-        self.requests.next(&mut link.request);
-        Ok(link)
+        Ok(Link { wire, request: Vec::new(), sent: 0, asked: None, head: Vec::new(), left: None })
     }
 
-    /// Puts another connection in the place of one.
+    /// Puts another connection in the place of one, where there is more to ask for.
     fn connect_anew(&mut self, at: usize) -> Result<(), Failure> {
-        let stream = TcpStream::connect(self.plan.to)?;
-        self.links[at] = self.link(at, stream)?;
+        self.under_way -= 1;
+        if self.goes_on {
+            let stream = TcpStream::connect(self.to)?;
+            self.links[at] = self.link(at, stream)?;
+            self.prepare(at);
+        }
         Ok(())
+    }
+
+    /// Begins a request.
+    fn ask(&mut self, at: usize) -> Result<(), Failure> {
+        self.prepare(at);
+        self.links[at].send().or_else(|error| self.lose(at, error))
+    }
+
+    /// Begins a request that is sent once its connection can be written to.
+    fn prepare(&mut self, at: usize) {
+        let link = &mut self.links[at];
+        self.requests.next(&mut link.request);
+        (link.sent, link.asked) = (0, Some(Instant::now()));
+        self.under_way += 1;
     }
 
     /// Sends what was not sent yet, reads what is there, and asks again once that is the answer.
     fn go_on(&mut self, at: usize) -> Result<(), Failure> {
         let link = &mut self.links[at];
-        let went = match link.send().and_then(|()| link.receive(&mut self.buffer, self.plan.status)) {
+        let Some(asked) = link.asked else { return Ok(()) };
+        match link.send().and_then(|()| link.receive(&mut self.buffer, &self.load)) {
             Ok(Received::Some) => Ok(()),
             Ok(Received::All) => {
-                let now = Instant::now();
-                self.latencies.push((now - link.begun).as_secs_f64() * 1000.0);
-                if self.plan.closes {
+                link.asked = None;
+                self.latencies.push(asked.elapsed().as_secs_f64() * 1000.0);
+                if self.load.closes {
                     return self.connect_anew(at);
                 }
-                (link.begun, link.sent) = (now, 0);
-                self.requests.next(&mut link.request);
-                link.send()
+                self.under_way -= 1;
+                if self.goes_on { self.ask(at) } else { Ok(()) }
             }
-            Err(error) => Err(error),
-        };
-        match went {
-            Err(error) if is_lost(&error) => {
-                self.lost += 1;
-                self.connect_anew(at)
-            }
-            went => Ok(went?),
+            Err(error) => self.lose(at, error),
         }
+    }
+
+    /// What it means that a connection failed: a request is lost, or the load.
+    fn lose(&mut self, at: usize, error: io::Error) -> Result<(), Failure> {
+        if !is_lost(&error) {
+            return Err(error.into());
+        }
+        self.lost += 1;
+        self.links[at].asked = None;
+        self.connect_anew(at)
     }
 }
 
@@ -205,7 +264,7 @@ impl Link {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut [u8], status: u16) -> io::Result<Received> {
+    fn receive(&mut self, buffer: &mut [u8], load: &Load) -> io::Result<Received> {
         loop {
             let bytes = match self.wire.read(buffer) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
@@ -215,7 +274,7 @@ impl Link {
             };
             self.left = match self.left {
                 Some(left) => Some(left.checked_sub(bytes.len()).ok_or_else(too_much)?),
-                None => self.left_after(bytes, status)?,
+                None => self.left_after(bytes, load)?,
             };
             if self.left == Some(0) {
                 self.left = None;
@@ -225,10 +284,10 @@ impl Link {
     }
 
     /// Bytes that are still to come, once the head ends in these.
-    fn left_after(&mut self, bytes: &[u8], status: u16) -> io::Result<Option<usize>> {
+    fn left_after(&mut self, bytes: &[u8], load: &Load) -> io::Result<Option<usize>> {
         let begun = mem::take(&mut self.head);
         let bytes = if begun.is_empty() { Cow::Borrowed(bytes) } else { Cow::Owned([&begun, bytes].concat()) };
-        let Some(length) = answer_length(&bytes, status)? else {
+        let Some(length) = answer_length(&bytes, load)? else {
             self.head = bytes.into_owned();
             return Ok(None);
         };
@@ -241,25 +300,24 @@ fn too_much() -> io::Error {
 }
 
 /// Bytes of the answer that begins so, head and body; `None`: the head does not end here.
-fn answer_length(bytes: &[u8], status: u16) -> io::Result<Option<usize>> {
+fn answer_length(bytes: &[u8], load: &Load) -> io::Result<Option<usize>> {
     const END: &[u8] = b"\r\n\r\n";
     const LENGTH: &[u8] = b"content-length:";
     let Some(end) = memmem::find(bytes, END) else { return Ok(None) };
     let head = &bytes[..end];
     let wrong = |what: &str| io::Error::other(format!("{what}: {}", String::from_utf8_lossy(head)));
-    if head.get(9..12).and_then(number) != Some(status.into()) {
+    if head.get(9..12).and_then(number) != Some(load.status.into()) {
         return Err(wrong("not the status that was meant"));
     }
     let length = memchr_iter(b'\n', head).find_map(|at| {
         let (name, value) = head[at + 1..].split_at_checked(LENGTH.len())?;
         name.eq_ignore_ascii_case(LENGTH).then(|| number(value.split(|byte| *byte == b'\r').next()?))?
     });
-    match length {
-        // It states the length of what it does not send.
-        _ if status == 304 => Ok(Some(end + END.len())),
-        Some(length) => Ok(Some(end + END.len() + length)),
-        None => Err(wrong("a body without a length")),
+    // A 304 states the length of what it does not send.
+    if load.status != 304 && length != Some(load.length) {
+        return Err(wrong("not the length that was meant"));
     }
+    Ok(Some(end + END.len() + load.length))
 }
 
 fn number(digits: &[u8]) -> Option<usize> {
@@ -306,15 +364,15 @@ enum Numbers {
 }
 
 impl Requests {
-    fn of(plan: &Plan) -> Self {
-        let (target, numbers) = match &plan.targets {
+    fn of(load: &Load, to: SocketAddr) -> Self {
+        let (target, numbers) = match &load.targets {
             Targets::One(target) => (target.clone(), Numbers::None),
             Targets::Many(prefix, count) => (prefix.clone(), Numbers::Picks(picks(*count), 0)),
             // No two runs begin alike.
             Targets::New(prefix) => (format!("{prefix}{:x}-", fastrand::u64(..)), Numbers::Up(0)),
         };
-        let fields: String = plan.fields.iter().flat_map(|field| [field, "\r\n"]).collect();
-        let after = format!(" HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", plan.to);
+        let fields: String = load.fields.iter().flat_map(|field| [field, "\r\n"]).collect();
+        let after = format!(" HTTP/1.1\r\nHost: {to}\r\n{fields}\r\n");
         Self { before: format!("GET {target}").into(), after: after.into(), numbers }
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::generator::{Asked, Generator, Plan, Targets};
+use crate::generator::{Asked, Generator, Targets};
 use crate::servers::{Place, Server};
 use crate::{Failure, client, process};
 
@@ -19,6 +19,8 @@ pub(crate) struct Load {
     pub(crate) closes: bool,
     /// That of each answer.
     pub(crate) status: u16,
+    /// Bytes of the body of each answer.
+    pub(crate) length: usize,
     /// HTTP/2 with so many streams on each connection.
     pub(crate) streams: Option<usize>,
 }
@@ -26,6 +28,8 @@ pub(crate) struct Load {
 /// What came of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Sample {
+    /// Answers.
+    pub(crate) requests: f64,
     /// Processor time of the server for one request, in microseconds.
     pub(crate) cpu: f64,
     /// Requests in a second.
@@ -35,11 +39,23 @@ pub(crate) struct Sample {
     pub(crate) p99: f64,
 }
 
+impl Sample {
+    /// The share of the time in which the server was busy.
+    pub(crate) fn busy(&self) -> f64 {
+        self.cpu * self.rate / 1e6
+    }
+}
+
 impl Load {
     /// Loads the server for so long.
     pub(crate) fn run(&self, server: &Server, place: &Place, duration: Duration) -> Result<Sample, Failure> {
         let Some(streams) = self.streams else {
-            let generator = Generator::new(self.plan(server, place)?)?;
+            let (to, secure) = match server.https.filter(|_| self.secure) {
+                // No session is resumed: new connections are to be new.
+                Some(https) => (https, Some(client::trusting(&place.certificate)?)),
+                None => (server.http, None),
+            };
+            let mut generator = Generator::new(self, to, secure)?;
             return self.sample(server, || generator.run(duration));
         };
         // What h2load knows of latencies it writes to a file while it asks: so it is asked for them first.
@@ -59,17 +75,8 @@ impl Load {
         if requests == 0 {
             return Err(format!("{}: no answers to {}", server.kind.name(), self.targets.first()).into());
         }
-        Ok(Sample { cpu: used * 1e6 / requests as f64, rate: requests as f64 / seconds, p50, p99 })
-    }
-
-    fn plan(&self, server: &Server, place: &Place) -> Result<Plan, Failure> {
-        let (to, secure) = match server.https.filter(|_| self.secure) {
-            // No session is resumed: new connections are to be new.
-            Some(https) => (https, Some(client::trusting(&place.certificate)?)),
-            None => (server.http, None),
-        };
-        let (connections, closes, status) = (self.connections, self.closes, self.status);
-        Ok(Plan { to, secure, connections, targets: self.targets.clone(), fields: self.fields.clone(), closes, status })
+        let requests = requests as f64;
+        Ok(Sample { requests, cpu: used * 1e6 / requests, rate: requests / seconds, p50, p99 })
     }
 
     /// How long requests over HTTP/2 take, each of which h2load writes down: that takes half of its time, and the server has

@@ -101,8 +101,8 @@ impl Workload {
         };
         // Ten streams on each of eight connections keep the server as busy as 32 connections do.
         let connections = if self.streams.is_some() { 8 } else { CONNECTIONS };
-        let (fields, secure, closes, status) = (self.fields.clone(), self.secure, self.closes, self.status);
-        Load { targets, fields, secure, connections, closes, status, streams: self.streams }
+        let Self { secure, closes, streams, status, length, .. } = *self;
+        Load { targets, fields: self.fields.clone(), secure, connections, closes, status, length, streams }
     }
 }
 

@@ -18,14 +18,15 @@ use foldhash::fast::RandomState;
 
 use super::variants::{Variants, WeakVariants};
 
-/// Pairs of places for what one thread has found: 64 bytes each, 128 KiB in all.
+/// Pairs of places for what one thread has found: 64 bytes each, 128 KiB in all. Of what moka has given up, a head stays in
+/// memory until something else takes its place here: some 200 bytes each, at most 1 MiB for a thread.
 const PAIRS: usize = 2048;
 
 /// Counts of changes.
 const COUNTS: usize = 4096;
 
 /// Hits of a response until which moka is told of each use: it counts up to 15, and keeps what it has counted most often.
-const EACH: u64 = 16;
+const EACH: u8 = 16;
 
 /// Of so many later uses it is told of one: it halves its counts from time to time, and what was used last goes last.
 const SOME: u8 = 8;
@@ -49,7 +50,7 @@ struct Place {
     /// Of the key's hash; most other keys have another one.
     tag: u32,
     changes: u32,
-    /// Uses, but for those of which moka is told in any case; wraps at [`SOME`].
+    /// Uses of what was known; from 256 it goes back to [`EACH`].
     uses: u8,
 }
 
@@ -145,8 +146,9 @@ impl Pair {
 impl Place {
     /// Counts one use; whether moka is to be told of it.
     fn is_told(&mut self, found: &Variants) -> bool {
-        self.uses = (self.uses + 1) % SOME;
-        self.uses == 0 || found.hits().is_some_and(|hits| hits < EACH)
+        self.uses = self.uses.checked_add(1).unwrap_or(EACH);
+        // Marks alone do not count what they answer.
+        self.uses.is_multiple_of(SOME) || found.hits().unwrap_or(self.uses.into()) < EACH.into()
     }
 }
 
@@ -175,6 +177,11 @@ mod tests {
     /// The key of these entries.
     fn key() -> Key {
         sample::labels("/", &[]).key().clone()
+    }
+
+    /// What marks leave where nothing is stored.
+    fn marked() -> Variants {
+        Variants::default().marked(&key(), Marks::for_everybody(Timestamp::EPOCH, Detail::NoStore))
     }
 
     /// What is stored where it is the only one.
@@ -290,8 +297,11 @@ mod tests {
     fn variants_and_marks_are_found_again_too() {
         let (entry, key) = (entry(), key());
         let mark = Marks::for_everybody(Timestamp::EPOCH, Detail::NoStore);
-        for stored in [alone(&entry).marked(&key, mark), Variants::default().marked(&key, mark)] {
+        for stored in [alone(&entry).marked(&key, mark), marked()] {
             let tier = Tier::of(stored.clone());
+            for _ in 0..=EACH {
+                tier.finds(key.as_bytes(), None);
+            }
             let looks = tier.find_often();
             let found = tier.front.find(key.as_bytes(), || None).expect("known");
             assert_eq!((found.entries().len(), found.marks()), (stored.entries().len(), mark));
@@ -314,6 +324,10 @@ mod tests {
         };
         assert_eq!(uses(16), 16, "each of the first ones");
         assert_eq!(uses(80), 26);
+        let marks = Tier::of(marked());
+        let uses = |count: usize| (0..count).map(|_| marks.finds(key.as_bytes(), None).1).last().unwrap_or(0);
+        assert_eq!(uses(16), 16, "each of the first ones");
+        assert_eq!((uses(80), uses(800)), (26, 126));
     }
 
     #[test]
@@ -349,7 +363,7 @@ mod tests {
                     entry.head.received_at = Timestamp::EPOCH.plus(Duration::from_millis(number));
                     // So often that moka need not be told.
                     (0..EACH).for_each(|_| entry.count_hit());
-                    memory.put(labels.key(), Arc::new(entry), None);
+                    memory.put(Arc::new(entry), None);
                 }
                 stored.store(number, Release);
             }

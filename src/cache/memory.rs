@@ -73,7 +73,7 @@ impl Memory {
     }
 
     /// What is stored under a key. To have asked counts as a use of the key, also where nothing is stored: what is asked
-    /// for again is worth its place.
+    /// for again is worth its place. Uses of what a thread has just found may be counted once for several.
     pub fn get(&self, key: &[u8]) -> Option<Variants> {
         self.front.find(key, || self.cache.get(key))
     }
@@ -116,13 +116,14 @@ impl Memory {
         })
     }
 
-    /// Stores `entry` under `key`, in place of `gone` and of the variant that the same request fields select. One that
+    /// Stores `entry` under its key, in place of `gone` and of the variant that the same request fields select. One that
     /// was received later stays: the most recent response counts (RFC 9111 §4). So does one that was asked for with
     /// more purges known: what is stale by one of them must not come in the place of what is not.
-    pub fn put(&self, key: &Key, entry: Arc<Entry>, gone: Option<&Arc<Entry>>) {
+    pub fn put(&self, entry: Arc<Entry>, gone: Option<&Arc<Entry>>) {
+        let key = entry.head.labels.key().clone();
         let weight = entry.weight() + KEY_OVERHEAD;
         let limit = self.limits.max_variants;
-        self.change(key, |stored| {
+        self.change(&key, |stored| {
             let is_late = |other: &Arc<Entry>| {
                 other.selects_like(&entry) && other.part().is_none() && other.head.is_later_than(&entry.head)
             };
@@ -136,9 +137,9 @@ impl Memory {
 
     /// Puts a freshened response in the place of the one that was asked about. Nothing happens when something else has
     /// come there meanwhile: it is newer.
-    pub fn replace(&self, key: &Key, old: &Arc<Entry>, new: Arc<Entry>) {
+    pub fn replace(&self, old: &Arc<Entry>, new: Arc<Entry>) {
         let limit = self.limits.max_variants;
-        self.change(key, |stored| {
+        self.change(old.head.labels.key(), |stored| {
             if !stored.holds(old) {
                 return Op::Nop;
             }
@@ -149,9 +150,9 @@ impl Memory {
     /// Stores a part of a representation. It never takes the place of a complete response that is still fresh; with
     /// a stored part that it touches, it becomes one, as long as that is not larger than an object may be. What is
     /// dead by its `standing` is in nobody's way, what is not alive lends no bytes, and takes the place of nothing that is.
-    pub fn put_part(&self, key: &Key, entry: &Arc<Entry>, now: Timestamp, standing: impl Fn(&Entry) -> Standing) {
+    pub fn put_part(&self, entry: &Arc<Entry>, now: Timestamp, standing: impl Fn(&Entry) -> Standing) {
         let limits = self.limits;
-        self.change(key, |stored| {
+        self.change(entry.head.labels.key(), |stored| {
             let same = stored.entries().iter().find(|other| other.selects_like(entry));
             let same = same.map(|other| (other, standing(other)));
             let entry = match same {
@@ -179,8 +180,8 @@ impl Memory {
     }
 
     /// Takes one stored response out, if it is still there.
-    pub fn remove_entry(&self, key: &Key, entry: &Arc<Entry>) {
-        self.change(key, |stored| {
+    pub fn remove_entry(&self, entry: &Arc<Entry>) {
+        self.change(entry.head.labels.key(), |stored| {
             if !stored.holds(entry) {
                 return Op::Nop;
             }
@@ -315,6 +316,10 @@ mod tests {
     }
 
     fn entry(body: &str, language: &'static str, part: Option<Part>) -> Arc<Entry> {
+        entry_at("/", body, language, part)
+    }
+
+    fn entry_at(target: &str, body: &str, language: &'static str, part: Option<Part>) -> Arc<Entry> {
         let request = [(http::header::ACCEPT_LANGUAGE, HeaderValue::from_static(language))].into_iter().collect();
         let headers: HeaderMap =
             [(VARY, HeaderValue::from_static("accept-language")), (ETAG, HeaderValue::from_static("\"strong\""))]
@@ -328,7 +333,7 @@ mod tests {
             freshness: Freshness::new(NOW, Duration::ZERO, Duration::from_mins(1)),
             received_at: NOW,
             fetch_cost: Micros::default(),
-            labels: Labels::new("http", "a.test", "/", Tags::default()),
+            labels: Labels::new("http", "a.test", target, Tags::default()),
             stamp: Stamp::default(),
         };
         Arc::new(Entry::new(head, StoredBody::from_bytes(Bytes::copy_from_slice(body.as_bytes())), part))
@@ -347,12 +352,12 @@ mod tests {
     fn the_least_used_variant_goes_and_the_same_one_is_replaced() {
         let (memory, key) = (memory(1 << 20), key("/"));
         let english = entry("en", "en", None);
-        memory.put(&key, Arc::clone(&english), None);
-        memory.put(&key, entry("de", "de", None), None);
-        memory.put(&key, entry("de, anew", "de", None), None);
+        memory.put(Arc::clone(&english), None);
+        memory.put(entry("de", "de", None), None);
+        memory.put(entry("de, anew", "de", None), None);
         assert_eq!(bodies(&memory, &key), [b"de, anew".to_vec(), b"en".to_vec()]);
         english.used(NOW.plus(Duration::from_secs(1)));
-        memory.put(&key, entry("fr", "fr", None), None);
+        memory.put(entry("fr", "fr", None), None);
         assert_eq!(bodies(&memory, &key), [b"fr".to_vec(), b"en".to_vec()], "de was used least recently");
     }
 
@@ -360,14 +365,14 @@ mod tests {
     fn parts_that_touch_become_one_and_never_replace_the_whole() {
         let (memory, key) = (memory(1 << 20), key("/"));
         let part = |first| Some(Part { first, complete: Some(10) });
-        memory.put_part(&key, &entry("01234", "en", part(0)), NOW, |_| Standing::Alive);
-        memory.put_part(&key, &entry("34567", "en", part(3)), NOW, |_| Standing::Alive);
+        memory.put_part(&entry("01234", "en", part(0)), NOW, |_| Standing::Alive);
+        memory.put_part(&entry("34567", "en", part(3)), NOW, |_| Standing::Alive);
         assert_eq!(bodies(&memory, &key), [b"01234567".to_vec()]);
-        memory.put_part(&key, &entry("89", "en", part(8)), NOW, |_| Standing::Alive);
+        memory.put_part(&entry("89", "en", part(8)), NOW, |_| Standing::Alive);
         let whole = memory.get(key.as_bytes()).expect("stored").entries()[0].clone();
         assert_eq!((whole.part(), whole.head.status), (None, StatusCode::OK));
         assert_eq!(whole.body.pieces().concat(), b"0123456789");
-        memory.put_part(&key, &entry("XX", "en", part(2)), NOW, |_| Standing::Alive);
+        memory.put_part(&entry("XX", "en", part(2)), NOW, |_| Standing::Alive);
         assert_eq!(bodies(&memory, &key), [b"0123456789".to_vec()], "fresh and whole: it stays");
     }
 
@@ -375,13 +380,13 @@ mod tests {
     fn what_came_later_stays_and_what_is_gone_is_not_brought_back() {
         let (memory, key) = (memory(1 << 20), key("/"));
         let old = entry("old", "en", None);
-        memory.put(&key, Arc::clone(&old), None);
+        memory.put(Arc::clone(&old), None);
         let mut head = entry("", "en", None).head.clone();
         head.received_at = NOW.plus(Duration::from_secs(1));
         let newer = Arc::new(Entry::new(head, StoredBody::from_bytes("newer".into()), None));
-        memory.put(&key, newer, None);
-        memory.put(&key, entry("slow", "en", None), None);
-        memory.replace(&key, &old, entry("old, freshened", "en", None));
+        memory.put(newer, None);
+        memory.put(entry("slow", "en", None), None);
+        memory.replace(&old, entry("old, freshened", "en", None));
         assert_eq!(bodies(&memory, &key), [b"newer".to_vec()]);
     }
 
@@ -400,7 +405,7 @@ mod tests {
                 let mut head = entry("", "en", None).head.clone();
                 head.stamp = Stamp { era: 1, number };
                 head.received_at = NOW.plus(Duration::from_secs(seconds));
-                memory.put(&key, Arc::new(Entry::new(head, StoredBody::from_bytes(body.into()), None)), None);
+                memory.put(Arc::new(Entry::new(head, StoredBody::from_bytes(body.into()), None)), None);
             }
             assert_eq!(bodies(&memory, &key) == [b"stored".to_vec()], stays, "{why}");
         }
@@ -422,10 +427,10 @@ mod tests {
         for ((body, stored), standing, want, why) in cases {
             let (memory, key) = (memory(1 << 20), key("/"));
             match stored {
-                Some(_) => memory.put_part(&key, &entry(body, "en", stored), NOW, |_| Standing::Alive),
-                None => memory.put(&key, entry(body, "en", None), None),
+                Some(_) => memory.put_part(&entry(body, "en", stored), NOW, |_| Standing::Alive),
+                None => memory.put(entry(body, "en", None), None),
             }
-            memory.put_part(&key, &entry("56789", "en", part(5)), NOW, |_| standing);
+            memory.put_part(&entry("56789", "en", part(5)), NOW, |_| standing);
             assert_eq!(bodies(&memory, &key), [want.as_bytes().to_vec()], "{standing:?}: {why}");
         }
     }
@@ -436,9 +441,9 @@ mod tests {
         for (first, why) in [(6, "they do not touch"), (5, "as one they would be as stale as it is")] {
             let (memory, key) = (memory(1 << 20), key("/"));
             let alive = entry("01234", "en", part(0));
-            memory.put_part(&key, &alive, NOW, |_| Standing::Alive);
+            memory.put_part(&alive, NOW, |_| Standing::Alive);
             let late = entry("5678", "en", part(first));
-            memory.put_part(&key, &late, NOW, |of| match of.part() {
+            memory.put_part(&late, NOW, |of| match of.part() {
                 Some(Part { first: 0, .. }) => Standing::Alive,
                 _ => Standing::Stale { since: NOW },
             });
@@ -468,7 +473,7 @@ mod tests {
         let memory = memory(1 << 20);
         let body = "x".repeat(10_000);
         for number in 0..500 {
-            memory.put(&key(&format!("/{number}")), entry(&body, "en", None), None);
+            memory.put(entry_at(&format!("/{number}"), &body, "en", None), None);
             assert!(memory.cache.iter().count() < 150, "what waits to be counted is bounded, too");
         }
         memory.settle();
@@ -491,19 +496,20 @@ mod tests {
             if is_hot && number > 10_000 {
                 (hits, asked) = (hits + usize::from(found.is_some()), asked + 1);
             }
-            if found.is_none() {
-                memory.put(&key, entry(&body, "en", None), None);
+            match found {
+                Some(found) => found.entries()[0].count_hit(),
+                None => memory.put(entry_at(&target, &body, "en", None), None),
             }
         }
-        // 0.72 where each look-up of a miss counts, 0.71 where uses of what is found again are not told.
-        assert!(hits * 1000 > asked * 733, "{hits} of {asked}");
+        // 0.76. It is 0.74 where each look-up of a miss counts, and 0.73 where the first uses of what is found again do not.
+        assert!(hits * 100 > asked * 75, "{hits} of {asked}");
     }
 
     #[test]
     fn each_variant_is_reckoned_with_a_key_of_its_own() {
-        let (memory, key) = (memory(1 << 20), key(&format!("/{}", "p".repeat(10_000))));
+        let (memory, target) = (memory(1 << 20), format!("/{}", "p".repeat(10_000)));
         for (language, at_least) in [("en", 10_000), ("de", 20_000)] {
-            memory.put(&key, entry("", language, None), None);
+            memory.put(entry_at(&target, "", language, None), None);
             memory.settle();
             let bytes = memory.bytes();
             assert!((at_least..at_least + 3000).contains(&bytes), "{language}: {bytes} bytes");
@@ -541,14 +547,14 @@ mod tests {
     #[test]
     fn an_unshareable_mark_leaves_what_is_stored_and_ends_with_the_next_store() {
         let (memory, key) = (memory(1 << 20), key("/"));
-        memory.put(&key, entry("en", "en", None), None);
+        memory.put(entry("en", "en", None), None);
         let later = NOW.plus(Duration::from_secs(5));
         memory.mark_unshareable(&key, Marks::for_authorized(later, Detail::Authorization));
         let stored = memory.get(key.as_bytes()).expect("stored");
         assert!(stored.is_unshareable(true, NOW) && !stored.is_unshareable(true, later));
         assert!(!stored.is_unshareable(false, NOW), "it is about those with Authorization");
         assert_eq!(stored.entries().len(), 1);
-        memory.put(&key, entry("de", "de", None), None);
+        memory.put(entry("de", "de", None), None);
         assert!(!memory.get(key.as_bytes()).expect("stored").is_unshareable(true, NOW));
     }
 }

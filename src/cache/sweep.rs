@@ -80,11 +80,11 @@ impl Sweep {
         loop {
             let began = Instant::now();
             let (mut looked_at, mut removed) = (0, 0);
-            for (key, variants) in stored.by_ref().take(SLICE) {
+            for (_, variants) in stored.by_ref().take(SLICE) {
                 looked_at += 1;
                 for entry in variants.entries() {
                     if entry.standing(&self.ledger) == Standing::Dead {
-                        self.memory.remove_entry(&key, entry);
+                        self.memory.remove_entry(entry);
                         removed += 1;
                     }
                 }
@@ -128,7 +128,7 @@ mod tests {
 
     fn store(sweep: &Sweep, target: &str, tag: &str, stamp: Stamp) {
         let entry = sample::entry(sample::labels(target, &[tag]), stamp, Bytes::from(vec![b'x'; 512]));
-        sweep.memory.put(&key(target), Arc::new(entry), None);
+        sweep.memory.put(Arc::new(entry), None);
     }
 
     fn purge(sweep: &Sweep, tag: &str, severity: Severity) {

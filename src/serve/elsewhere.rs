@@ -159,7 +159,7 @@ impl Search<'_> {
     }
 
     fn promote(&self, entry: &Arc<Entry>) {
-        self.shared.memory.put(&self.inquiry.key, Arc::clone(entry), None);
+        self.shared.memory.put(Arc::clone(entry), None);
     }
 
     /// Takes the lease, or waits for what its holder brings. Redis was asked for this request from `began` on.

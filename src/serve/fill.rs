@@ -235,10 +235,10 @@ impl Fill {
         let fresh = Arc::new(Entry::new(head, entry.body.clone(), entry.part()));
         let (shared, key) = (self.shared(), &self.inquiry().key);
         match refusal {
-            None => shared.memory.replace(key, entry, Arc::clone(&fresh)),
+            None => shared.memory.replace(entry, Arc::clone(&fresh)),
             // The response itself says so. What one request's fields forbid is no word on what is stored.
             Some(why) if reuse::lesson(fresh.head.status, why) == Lesson::Everybody => {
-                shared.memory.remove_entry(key, entry);
+                shared.memory.remove_entry(entry);
                 elsewhere::remove(shared, key, entry);
             }
             Some(_) => {}
@@ -249,7 +249,7 @@ impl Fill {
             Some(labels) => {
                 let head = Head { labels, ..fresh.head.clone() };
                 let settled = Arc::new(Entry::new(head, fresh.body.clone(), fresh.part()));
-                shared.memory.replace(key, &fresh, Arc::clone(&settled));
+                shared.memory.replace(&fresh, Arc::clone(&settled));
                 settled
             }
             None => fresh,
@@ -270,7 +270,7 @@ impl Fill {
                     drop(self.keep(entry, renewed));
                 }
                 HeadEffect::Invalidate => {
-                    self.shared().memory.remove_entry(&self.inquiry().key, entry);
+                    self.shared().memory.remove_entry(entry);
                     elsewhere::remove(self.shared(), &self.inquiry().key, entry);
                 }
             }

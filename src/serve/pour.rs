@@ -169,10 +169,10 @@ impl Pour<'_> {
         let memory = &self.shared.memory;
         if entry.part().is_some() {
             let standing = |stored: &Entry| stored.standing(&self.shared.ledger);
-            return memory.put_part(self.key, &entry, self.shared.clock.now(), standing);
+            return memory.put_part(&entry, self.shared.clock.now(), standing);
         }
         // The new response may select on other fields than the one it replaces.
-        memory.put(self.key, Arc::clone(&entry), self.replaced);
+        memory.put(Arc::clone(&entry), self.replaced);
         elsewhere::store(self.shared, self.key, &entry, Extent::Whole, lease);
     }
 }

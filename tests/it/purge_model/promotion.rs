@@ -27,7 +27,7 @@ fn take_out(shared: &Shared) -> impl Fn() + use<'_> {
     let (key, stored) = shared.memory.iter().next().expect("something is stored");
     let entry = Arc::clone(&stored.entries()[0]);
     shared.memory.remove(key.as_bytes());
-    move || shared.memory.put(&key, Arc::new(Entry::new(entry.head.clone(), entry.body.clone(), entry.part())), None)
+    move || shared.memory.put(Arc::new(Entry::new(entry.head.clone(), entry.body.clone(), entry.part())), None)
 }
 
 #[tokio::test]

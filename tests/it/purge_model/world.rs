@@ -218,10 +218,10 @@ impl World {
             self.elsewhere.extend(self.random.choice(self.stored()));
             return;
         }
-        let (key, copy) = self.elsewhere[self.random.usize(..self.elsewhere.len())].clone();
+        let (_, copy) = self.elsewhere[self.random.usize(..self.elsewhere.len())].clone();
         let entry = Arc::new(Entry::new(copy.head.clone(), copy.body.clone(), copy.part()));
         self.tell(format!("{:?} is promoted", chain_of(&entry.head.headers)));
-        self.shared.memory.put(&key, entry, None);
+        self.shared.memory.put(entry, None);
         self.account.promoted.push((self.step, copy.head.labels.url().to_owned()));
     }
 
