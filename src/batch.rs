@@ -46,24 +46,27 @@ struct Batch {
 
 /// Sends what this thread has been left. To be called whenever it comes to rest.
 pub fn send() {
-    let left = BATCH.with_borrow_mut(|batch| {
+    let (mut left, mut spare) = BATCH.with_borrow_mut(|batch| {
         batch.is_sent = true;
+        if batch.left.is_empty() {
+            return Default::default();
+        }
         batch.turns = 0;
-        std::mem::take(&mut batch.left)
+        (std::mem::take(&mut batch.left), std::mem::take(&mut batch.spare))
     });
     if left.is_empty() {
         return;
     }
     // What is dropped or woken here may leave messages of its own.
-    let mut left = left;
     for (outward, waker) in left.drain(..) {
-        if outward.send().is_err() {
-            waker.wake();
+        match outward.send() {
+            Ok(buffer) => spare.push(buffer),
+            Err(_) => waker.wake(),
         }
     }
     BATCH.with_borrow_mut(|batch| {
-        if batch.left.capacity() == 0 {
-            batch.left = left;
+        if batch.left.is_empty() {
+            (batch.left, batch.spare) = (left, spare);
         }
     });
 }
@@ -191,13 +194,14 @@ impl Outward {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends what was left. What fails is not tried again: who reads from the socket learns of it.
+    /// Sends what was left, and gives the buffer back that it was in. What fails is not tried again: who reads from the socket
+    /// learns of it.
     ///
     /// # Errors
     /// The kernel does not take all of it now (`WouldBlock`).
-    fn send(&self) -> io::Result<()> {
+    fn send(&self) -> io::Result<Vec<u8>> {
         let mut left = self.left();
-        let Some(stream) = &self.stream else { return Ok(()) };
+        let Some(stream) = &self.stream else { return Ok(Vec::new()) };
         while !left.is_empty() {
             match net::send(stream.as_ref(), &left, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
                 Ok(written @ 1..) => drop(left.drain(..written)),
@@ -210,14 +214,7 @@ impl Outward {
             }
         }
         self.state.store(OUT, Ordering::Release);
-        let buffer = std::mem::take(&mut *left);
-        drop(left);
-        BATCH.with_borrow_mut(|batch| {
-            if batch.spare.len() < MOST && buffer.capacity() > 0 {
-                batch.spare.push(buffer);
-            }
-        });
-        Ok(())
+        Ok(std::mem::take(&mut *left))
     }
 }
 
