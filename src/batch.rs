@@ -5,7 +5,8 @@
 //! all that has come, and then sends all that came of it, wakes it once. So a message may be *left* to the thread's batch, which
 //! is sent when the thread has nothing else to do: nobody waits longer for that than for the tasks that were ready with his.
 //!
-//! Threads that nobody has told [`send`] to when they come to rest have no batch: what is left there is sent at once.
+//! Where there is little to do that would be wrong: while the other end works on the first message, the thread can work on the
+//! second. So a thread has a batch only while it finds much to send each time, and if it is told to [`rest`] at all.
 
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -28,14 +29,20 @@ const MOST: usize = 32;
 /// Turns of connections after which a batch is sent though the thread has not come to rest.
 const TURNS: u32 = 64;
 
+/// Messages that a thread must have had, between one rest and the next, for its next ones to be held back: with four clients
+/// or fewer that costs more than it saves.
+const MUCH: u32 = 6;
+
 thread_local! {
-    static BATCH: RefCell<Batch> = const { RefCell::new(Batch { is_sent: false, left: Vec::new(), turns: 0, spare: Vec::new() }) };
+    static BATCH: RefCell<Batch> = const { RefCell::new(Batch { is_busy: false, offered: 0, left: Vec::new(), turns: 0, spare: Vec::new() }) };
 }
 
 /// What a thread has been left.
 struct Batch {
-    /// Somebody sends it when the thread comes to rest.
-    is_sent: bool,
+    /// There was much to send before the last rest.
+    is_busy: bool,
+    /// Messages since then, left or not.
+    offered: u32,
     /// Whose messages, and who is to know of one that did not go out.
     left: Vec<(Arc<Outward>, Waker)>,
     /// Turns of connections since the first of them.
@@ -45,9 +52,13 @@ struct Batch {
 }
 
 /// Sends what this thread has been left. To be called whenever it comes to rest.
-pub fn send() {
+pub fn rest() {
+    send();
+    BATCH.with_borrow_mut(|batch| batch.is_busy = std::mem::take(&mut batch.offered) >= MUCH);
+}
+
+fn send() {
     let (mut left, mut spare) = BATCH.with_borrow_mut(|batch| {
-        batch.is_sent = true;
         if batch.left.is_empty() {
             return Default::default();
         }
@@ -145,7 +156,8 @@ impl Socket {
             return false;
         }
         let count = BATCH.with_borrow_mut(|batch| {
-            if !batch.is_sent {
+            batch.offered = batch.offered.saturating_add(1);
+            if !batch.is_busy {
                 return None;
             }
             let mut left = self.outward.left();
@@ -303,6 +315,12 @@ mod tests {
         socket.leave(&Context::from_waker(Waker::noop()), message.as_ref())
     }
 
+    /// This thread rests, after it had much to send.
+    fn rest_from_much() {
+        BATCH.with_borrow_mut(|batch| batch.offered = MUCH);
+        rest();
+    }
+
     /// What has come to a client.
     fn come(client: &mut net::TcpStream) -> String {
         let mut all = Vec::new();
@@ -313,29 +331,33 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_left_goes_out_when_the_thread_comes_to_rest() {
-        send();
+        rest_from_much();
         let (first, mut client) = pair();
         let (second, mut other) = pair();
         assert!(leave(&first, "a") && leave(&second, "b") && leave(&first, "c"));
         assert_eq!((come(&mut client), come(&mut other)), (String::new(), String::new()));
-        send();
+        rest_from_much();
         assert_eq!((come(&mut client), come(&mut other)), ("ac".into(), "b".into()));
-        send();
+        rest_from_much();
         assert_eq!(come(&mut client), "", "it goes out once");
     }
 
     #[tokio::test]
-    async fn nothing_waits_where_nobody_sends_it() {
+    async fn nothing_waits_where_there_is_little_to_send() {
         let (socket, _client) = pair();
-        assert!(!leave(&socket, "a"), "this thread has no batch");
-        send();
+        (0..MUCH).for_each(|_| assert!(!leave(&socket, "a"), "nobody has told this thread to rest"));
+        rest();
+        assert!(leave(&socket, "a"));
+        rest();
+        assert!(!leave(&socket, "a"), "that was not much");
+        rest_from_much();
         assert!(!leave(&socket, [0; SMALL + 1]), "that is no small one");
         assert!(leave(&socket, [0; SMALL]) && !leave(&socket, "a"), "there is too much of it");
     }
 
     #[tokio::test]
     async fn a_batch_is_no_longer_than_it_may_be_and_waits_for_no_more_turns() {
-        send();
+        rest_from_much();
         let mut pairs: Vec<_> = (0..MOST).map(|_| pair()).collect();
         for (socket, _) in &pairs[1..] {
             assert!(leave(socket, "a"));
@@ -352,7 +374,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_sent_or_ended_comes_behind_what_was_left() {
-        send();
+        rest_from_much();
         let (mut socket, mut client) = pair();
         assert!(leave(&socket, "left, "));
         socket.write_all(b"sent, ").await.expect("open");
@@ -361,32 +383,32 @@ mod tests {
         socket.shutdown().await.expect("open");
         assert_eq!(come(&mut client), "last");
         assert_eq!(client.read(&mut [0]).expect("an end"), 0);
-        send();
+        rest_from_much();
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn who_leaves_something_may_go_to_another_thread_or_end() {
-        send();
+        rest_from_much();
         let (mut socket, mut client) = pair();
         assert!(leave(&socket, "here, "));
         let runtime = tokio::runtime::Handle::current();
         let there = thread::spawn(move || {
             runtime.block_on(socket.write_all(b"there, ")).expect("open");
-            send();
+            rest_from_much();
             assert!(leave(&socket, "lost if nobody holds it"));
             drop(socket);
-            send();
+            rest_from_much();
         });
         there.join().expect("no panic");
         assert_eq!(come(&mut client), "here, there, lost if nobody holds it");
         assert!(matches!(client.read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock));
-        send();
+        rest_from_much();
         assert_eq!(client.read(&mut [0]).expect("an end"), 0, "the batch lets go of it");
     }
 
     #[tokio::test]
     async fn what_the_kernel_does_not_take_is_late_and_its_task_is_told() {
-        send();
+        rest_from_much();
         let (mut socket, mut client) = pair();
         let woken = Arc::new(Woken(AtomicU8::new(0)));
         let waker = waker(Arc::clone(&woken));
@@ -396,7 +418,7 @@ mod tests {
             count += 1;
             assert!(socket.leave(&cx, format!("{count:>4095}.").as_bytes()));
             assert!(Pin::new(&mut socket).poll_flush(&mut cx).is_ready(), "what is left is not waited for");
-            send();
+            rest_from_much();
         }
         assert!(!socket.leave(&cx, b"x"), "nothing is left behind what is late");
         assert!(Pin::new(&mut socket).poll_flush(&mut cx).is_pending() && socket.poll_out(&mut cx).is_pending());
@@ -414,13 +436,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_has_left_is_no_error_but_for_who_reads() {
-        send();
+        rest_from_much();
         let (mut socket, mut client) = pair();
         client.write_all(b"ask").expect("open");
         drop(client);
         for _ in 0..3 {
             assert!(leave(&socket, "answer"));
-            send();
+            rest_from_much();
         }
         let mut bytes = [0; 8];
         let mut buffer = ReadBuf::new(&mut bytes);

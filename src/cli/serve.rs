@@ -70,7 +70,7 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
     let threads = if threads > 0 { threads } else { thread::available_parallelism().map_or(1, NonZero::get) };
     // A thread that is alone has nobody to share its tasks with: what that takes is a thirtieth of a hit.
     let mut builder = if threads == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    builder.worker_threads(threads).enable_all().on_thread_park(batch::send).thread_name("larder").build()
+    builder.worker_threads(threads).enable_all().on_thread_park(batch::rest).thread_name("larder").build()
 }
 
 async fn until_stopped(source: Source, loaded: Loaded) -> anyhow::Result<ExitCode> {
