@@ -3,7 +3,8 @@
 //! Who is sent something while he sleeps is woken, and to wake a processor that sleeps costs more than the rest of the send. A
 //! thread that reads a request, sends it on and reads the next one wakes the other end for each of them; one that reads
 //! all that has come, and then sends all that came of it, wakes it once. So a message may be *left* to the thread's batch, which
-//! is sent when the thread has nothing else to do: nobody waits longer for that than for the tasks that were ready with his.
+//! is sent when the thread has nothing else to do, or after so much else that nobody should wait longer. A socket that is dropped
+//! is closed once that has happened.
 //!
 //! Where there is little to do that would be wrong: while the other end works on the first message, the thread can work on the
 //! second. So a thread has a batch only while it finds much to send each time, and if it is told to [`rest`] at all.
@@ -26,7 +27,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 const SMALL: usize = 4 << 10;
 /// Messages of a batch: more are not held back, with 4 KiB each, and with what it takes to come to the last of them.
 const MOST: usize = 32;
-/// Turns of connections after which a batch is sent though the thread has not come to rest.
+/// Turns of connections, and reads of more than a small message, after which a batch is sent though the thread has not come to
+/// rest.
 const TURNS: u32 = 64;
 
 /// Messages that a thread must have had, between one rest and the next, for its next ones to be held back: with four clients
@@ -43,9 +45,9 @@ struct Batch {
     is_busy: bool,
     /// Messages since then, left or not.
     offered: u32,
-    /// Whose messages, and who is to know of one that did not go out.
-    left: Vec<(Arc<Outward>, Waker)>,
-    /// Turns of connections since the first of them.
+    /// Whose messages.
+    left: Vec<Arc<Outward>>,
+    /// [`TURNS`] since the first of them.
     turns: u32,
     /// Buffers of messages that have gone out.
     spare: Vec<Vec<u8>>,
@@ -69,10 +71,10 @@ fn send() {
         return;
     }
     // What is dropped or woken here may leave messages of its own.
-    for (outward, waker) in left.drain(..) {
+    for outward in left.drain(..) {
         match outward.send() {
             Ok(buffer) => spare.push(buffer),
-            Err(_) => waker.wake(),
+            Err(_) => outward.wake(),
         }
     }
     BATCH.with_borrow_mut(|batch| {
@@ -107,7 +109,14 @@ struct Outward {
     stream: Option<OwnedWriteHalf>,
     /// One of those below; changes only with `left`.
     state: AtomicU8,
-    left: Mutex<Vec<u8>>,
+    left: Mutex<Left>,
+}
+
+/// What was left and has not gone out, and who is to know if it is late.
+#[derive(Debug, Default)]
+struct Left {
+    bytes: Vec<u8>,
+    waker: Option<Waker>,
 }
 
 /// Nothing is left.
@@ -116,6 +125,8 @@ const OUT: u8 = 0;
 const LEFT: u8 = 1;
 /// The batch was sent, and the kernel did not take all of this.
 const LATE: u8 = 2;
+/// The kernel takes nothing more; what is sent from now on fails.
+const BROKEN: u8 = 3;
 
 impl Socket {
     /// Of a socket that the runtime watches.
@@ -163,18 +174,19 @@ impl Socket {
             let mut left = self.outward.left();
             match self.outward.state.load(Ordering::Relaxed) {
                 OUT => {}
-                LEFT if left.len() + message.len() <= SMALL => {
-                    left.extend_from_slice(message);
+                LEFT if left.bytes.len() + message.len() <= SMALL => {
+                    left.bytes.extend_from_slice(message);
                     return Some(batch.left.len());
                 }
                 _ => return None,
             }
-            if left.capacity() == 0 {
-                *left = batch.spare.pop().unwrap_or_default();
+            if left.bytes.capacity() == 0 {
+                left.bytes = batch.spare.pop().unwrap_or_default();
             }
-            left.extend_from_slice(message);
+            left.bytes.extend_from_slice(message);
+            left.waker = Some(cx.waker().clone());
             self.outward.state.store(LEFT, Ordering::Release);
-            batch.left.push((Arc::clone(&self.outward), cx.waker().clone()));
+            batch.left.push(Arc::clone(&self.outward));
             Some(batch.left.len())
         });
         if count.is_some_and(|count| count >= MOST) {
@@ -183,12 +195,17 @@ impl Socket {
         count.is_some()
     }
 
+    /// Whether nothing is left.
+    pub fn is_out(&self) -> bool {
+        matches!(self.outward.state(), OUT | BROKEN)
+    }
+
     /// Sees to it that what was left has gone out.
     ///
     /// # Errors
     /// Those of the socket.
     pub fn poll_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.outward.state() != OUT {
+        while !self.is_out() {
             ready!(self.stream().poll_write_ready(cx))?;
             // Where it is not out now, the socket only looked as if it took more.
             let _ = self.stream().try_io(Interest::WRITABLE, || self.outward.send());
@@ -202,11 +219,28 @@ impl Outward {
         self.state.load(Ordering::Acquire)
     }
 
-    fn left(&self) -> MutexGuard<'_, Vec<u8>> {
+    fn left(&self) -> MutexGuard<'_, Left> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends what was left, and gives the buffer back that it was in. What fails is not tried again: who reads from the socket
+    /// Has this task know if what was left is late; whether it is already.
+    fn is_late_for(&self, waker: &Waker) -> bool {
+        let mut left = self.left();
+        let state = self.state();
+        if state == LEFT && left.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            let known = left.waker.replace(waker.clone());
+            drop(left);
+            drop(known);
+        }
+        state == LATE
+    }
+
+    fn wake(&self) {
+        let waker = self.left().waker.take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Sends what was left, and gives the buffer back that it was in. What fails is not tried again: who sends more, or reads,
     /// learns of it.
     ///
     /// # Errors
@@ -214,19 +248,27 @@ impl Outward {
     fn send(&self) -> io::Result<Vec<u8>> {
         let mut left = self.left();
         let Some(stream) = &self.stream else { return Ok(Vec::new()) };
-        while !left.is_empty() {
-            match net::send(stream.as_ref(), &left, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-                Ok(written @ 1..) => drop(left.drain(..written)),
+        let mut state = if self.state() == BROKEN { BROKEN } else { OUT };
+        while !left.bytes.is_empty() {
+            match net::send(stream.as_ref(), &left.bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(written @ 1..) => drop(left.bytes.drain(..written)),
                 Err(Errno::WOULDBLOCK) => {
                     self.state.store(LATE, Ordering::Release);
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
                 Err(Errno::INTR) => {}
-                Ok(0) | Err(_) => left.clear(),
+                Ok(0) | Err(_) => {
+                    left.bytes.clear();
+                    state = BROKEN;
+                }
             }
         }
-        self.state.store(OUT, Ordering::Release);
-        Ok(std::mem::take(&mut *left))
+        self.state.store(state, Ordering::Release);
+        let Left { bytes, waker } = std::mem::take(&mut *left);
+        // With it a task may go.
+        drop(left);
+        drop(waker);
+        Ok(bytes)
     }
 }
 
@@ -241,7 +283,17 @@ impl Drop for Outward {
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inward).poll_read(cx, buffer)
+        let this = self.get_mut();
+        // Who waits for an answer sees to it that his question goes out.
+        if !this.is_out() && this.outward.is_late_for(cx.waker()) {
+            let _ = this.poll_out(cx);
+        }
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.inward).poll_read(cx, buffer);
+        if buffer.filled().len() - before > SMALL {
+            turn();
+        }
+        read
     }
 }
 
@@ -269,7 +321,11 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_out(cx))?;
-        Poll::Ready(shutdown(self.stream(), Shutdown::Write).map_err(io::Error::from))
+        Poll::Ready(match shutdown(self.stream(), Shutdown::Write) {
+            // The other end was first.
+            Err(Errno::NOTCONN) => Ok(()),
+            outcome => Ok(outcome?),
+        })
     }
 }
 
@@ -435,18 +491,57 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_has_left_is_no_error_but_for_who_reads() {
+    async fn who_waits_for_an_answer_has_his_late_question_go_out() {
         rest_from_much();
         let (mut socket, mut client) = pair();
-        client.write_all(b"ask").expect("open");
-        drop(client);
-        for _ in 0..3 {
-            assert!(leave(&socket, "answer"));
+        let (mut count, mut bytes) = (0, [0; 8]);
+        while socket.outward.state() != LATE {
+            count += 1;
+            assert!(leave(&socket, format!("{count:>4095}.")));
             rest_from_much();
         }
-        let mut bytes = [0; 8];
+        client.set_nonblocking(false).expect("a socket");
+        let asked = thread::spawn(move || {
+            let mut all = vec![0; 4096 * count];
+            client.read_exact(&mut all).expect("all of it");
+            client.write_all(b"answer").expect("open");
+            client
+        });
         let mut buffer = ReadBuf::new(&mut bytes);
-        let read = poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut buffer)).await;
-        assert!(read.is_err() || buffer.filled().is_empty() || buffer.filled() == b"ask", "{read:?}");
+        poll_fn(|cx| Pin::new(&mut socket).poll_read(cx, &mut buffer)).await.expect("open");
+        assert_eq!(buffer.filled(), b"answer");
+        asked.join().expect("it reads");
+    }
+
+    #[tokio::test]
+    async fn who_goes_on_in_another_task_is_told_there() {
+        rest_from_much();
+        let (mut socket, _client) = pair();
+        let woken = Arc::new(Woken(AtomicU8::new(0)));
+        let waker = waker(Arc::clone(&woken));
+        let mut bytes = [0; 8];
+        while socket.outward.state() != LATE {
+            assert!(leave(&socket, [0; SMALL]));
+            let mut buffer = ReadBuf::new(&mut bytes);
+            assert!(Pin::new(&mut socket).poll_read(&mut Context::from_waker(&waker), &mut buffer).is_pending());
+            rest_from_much();
+        }
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_left_is_an_error_for_the_next_who_sends() {
+        rest_from_much();
+        let (mut socket, client) = pair();
+        drop(client);
+        let mut count = 0;
+        while leave(&socket, "answer") {
+            rest_from_much();
+            count += 1;
+            assert!(count < 3, "the second answer to a client that has left fails");
+        }
+        let error = socket.write_all(b"answer").await.expect_err("nobody is there");
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        socket.shutdown().await.expect("no error: the client was first");
     }
 }

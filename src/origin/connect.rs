@@ -55,6 +55,11 @@ impl Stream {
     pub(super) fn leave(&self, cx: &Context<'_>, message: &[u8]) -> bool {
         matches!(self, Self::Plain(socket) if socket.leave(cx, message))
     }
+
+    /// Whether nothing is left to a batch.
+    pub(super) fn is_out(&self) -> bool {
+        !matches!(self, Self::Plain(socket) if !socket.is_out())
+    }
 }
 
 impl AsyncRead for Stream {

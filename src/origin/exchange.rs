@@ -95,7 +95,7 @@ impl Try<'_, '_> {
     async fn over(&mut self, connection: &mut Connection) -> Result<(Head, Option<Duration>), (OriginError, Reached)> {
         let template = &self.order.template;
         let head = template.head(&self.address.url.authority);
-        connection.http.begin(head, template.framing, self.order.upload.take());
+        connection.http.begin(head, template.framing, self.order.upload.take(), template.is_idempotent());
         let limit = self.upstream.spec.first_byte_timeout;
         let mut from = Instant::now();
         let head = poll_fn(|cx| {

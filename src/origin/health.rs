@@ -53,7 +53,7 @@ async fn ask(upstream: &Upstream, address: &Address, target: &PathAndQuery) -> R
         write_field(&mut head, name, value);
     }
     head.extend_from_slice(b"\r\n");
-    connection.begin(head, Framing::None, None);
+    connection.begin(head, Framing::None, None, true);
     let head = poll_fn(|cx| connection.poll_head(cx, |_, _| {})).await;
     Ok(head.map_err(|failure| explain(failure, peer()).0)?.status)
 }

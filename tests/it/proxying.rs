@@ -315,39 +315,49 @@ async fn a_keep_alive_connection_serves_one_request_after_the_other() {
     assert!(a < b, "pipelined requests are answered in order");
 }
 
-/// With one thread and with several: small answers, and requests to the origin, are sent in batches.
+/// With one thread and with several. There are so many clients that what they get, and what the origin is asked for, is sent in
+/// batches.
 #[tokio::test]
-async fn a_client_that_reads_late_gets_every_answer_in_order() {
-    const REQUESTS: usize = 4000;
+async fn clients_that_read_late_get_every_answer_in_order() {
+    const CLIENTS: usize = 12;
+    const REQUESTS: usize = 1500;
     for threads in [1, 2] {
-        let answer = |target: &str| format!("{target:>1000}");
+        let answer = |target: &str| format!("{target:>3500}");
         let origin = Origin::serve(move |asked| ok(answer(&asked.target)).with("cache-control", "no-store")).await;
         let edge = before(origin.address()).server(&format!("threads = {threads}")).start().await;
-        let (mut reader, mut writer) = TcpStream::connect(edge.address()).await.expect("it listens").into_split();
-        let asking = tokio::spawn(async move {
-            for number in 0..REQUESTS {
-                let last = if number + 1 == REQUESTS { "Connection: close\r\n" } else { "" };
-                let request = format!("GET /{number} HTTP/1.1\r\nHost: a\r\n{last}\r\n");
-                writer.write_all(request.as_bytes()).await.expect("it listens on");
-            }
-            writer
+        let connections = (0..CLIENTS).map(async |client| {
+            let (reader, mut writer) = TcpStream::connect(edge.address()).await.expect("it listens").into_split();
+            let asking = tokio::spawn(async move {
+                for number in 0..REQUESTS {
+                    let last = if number + 1 == REQUESTS { "Connection: close\r\n" } else { "" };
+                    let request = format!("GET /{client}/{number} HTTP/1.1\r\nHost: a\r\n{last}\r\n");
+                    writer.write_all(request.as_bytes()).await.expect("it listens on");
+                }
+                writer
+            });
+            (client, reader, asking)
         });
-        // More than the kernel holds for who does not read: 4 MiB of answers, of which nobody takes any before it is stuck.
+        let connections = join_all(connections).await;
+        // More than the kernel holds for who does not read: 5 MiB for each, of which nobody takes any before all are stuck.
         let mut before = None;
-        eventually("an edge that waits for its client", async || {
+        eventually("an edge that waits for its clients", async || {
             tokio::time::sleep(Duration::from_millis(200)).await;
             let now = origin.hits();
             (before.replace(now) == Some(now)).then_some(())
         })
         .await;
-        let mut answers = String::new();
-        within("all the answers", reader.read_to_string(&mut answers)).await.expect("no reset");
-        within("all the requests", asking).await.expect("they were sent");
-        let bodies: Vec<_> = answers.split("HTTP/1.1 200 OK\r\n").skip(1).collect();
-        assert_eq!(bodies.len(), REQUESTS, "{threads} threads");
-        for (number, body) in bodies.into_iter().enumerate() {
-            assert!(body.ends_with(&answer(&format!("/{number}"))), "{threads} threads, {number}: {body}");
-        }
+        assert!(origin.hits() < CLIENTS * REQUESTS, "nobody had to wait");
+        let read = connections.into_iter().map(async |(client, mut reader, asking)| {
+            let mut answers = String::new();
+            within("all the answers", reader.read_to_string(&mut answers)).await.expect("no reset");
+            within("all the requests", asking).await.expect("they were sent");
+            let bodies: Vec<_> = answers.split("HTTP/1.1 200 OK\r\n").skip(1).collect();
+            assert_eq!(bodies.len(), REQUESTS, "{threads} threads, client {client}");
+            for (number, body) in bodies.into_iter().enumerate() {
+                assert!(body.ends_with(&answer(&format!("/{client}/{number}"))), "{threads} threads, {number}: {body}");
+            }
+        });
+        join_all(read).await;
     }
 }
 

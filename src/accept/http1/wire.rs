@@ -24,6 +24,8 @@ pub(super) struct Wire<I: Socket> {
     written: u64,
     /// What was written is not known to be on its way.
     is_unflushed: bool,
+    /// It does not get on its way at the moment.
+    is_held_up: bool,
     /// A clean end now would make what there is of an answer the whole.
     would_mislead: bool,
     /// Everything is written, and the client will know it for the end.
@@ -32,7 +34,16 @@ pub(super) struct Wire<I: Socket> {
 
 impl<I: Socket> Wire<I> {
     pub(super) fn new(socket: I, pulse: Arc<Pulse>, meter: Meter) -> Self {
-        Self { socket, pulse, meter, written: 0, is_unflushed: false, would_mislead: false, is_shut: false }
+        Self {
+            socket,
+            pulse,
+            meter,
+            written: 0,
+            is_unflushed: false,
+            is_held_up: false,
+            would_mislead: false,
+            is_shut: false,
+        }
     }
 
     /// Counts bytes that were read before there was a wire.
@@ -90,7 +101,16 @@ impl<I: Socket> Wire<I> {
     /// Sees to it that what was written is on its way: TLS may hold it back, and what was left may be late.
     pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_unflushed || self.socket.is_in_the_clear() {
-            ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            if let Poll::Ready(flushed) = Pin::new(&mut self.socket).poll_flush(cx) {
+                if std::mem::take(&mut self.is_held_up) {
+                    self.pulse.wrote(0);
+                }
+                flushed?;
+            } else {
+                self.is_held_up = true;
+                self.pulse.blocked();
+                return Poll::Pending;
+            }
             self.is_unflushed = false;
         }
         Poll::Ready(Ok(()))

@@ -88,9 +88,10 @@ impl Http1 {
         }
     }
 
-    /// Begins a request: its head, ready to send, and its body.
-    pub(super) fn begin(&mut self, head: Vec<u8>, framing: Framing, upload: Option<Upload>) {
-        self.sending = Sending::new(head, framing, upload);
+    /// Begins a request: its head, ready to send, and its body. `may_wait`: without a body, it may go with what else the thread
+    /// sends. Whether any of it was taken is not known then: so for a request that may be sent twice.
+    pub(super) fn begin(&mut self, head: Vec<u8>, framing: Framing, upload: Option<Upload>, may_wait: bool) {
+        self.sending = Sending::new(head, framing, upload, may_wait);
         self.interims = 0;
     }
 
@@ -153,7 +154,10 @@ impl Http1 {
                 Step::More => {}
             }
             if ready!(self.poll_read(cx))? == 0 {
-                return Poll::Ready(self.content.end_of_input().err().map(Err));
+                // Where sending failed, the connection broke: an end then is no answer's end.
+                let end = self.content.end_of_input();
+                let end = if self.unsent.is_some() { Err(ContentError::Ended) } else { end };
+                return Poll::Ready(end.err().map(Err));
             }
         }
     }
@@ -172,6 +176,7 @@ impl Http1 {
     pub(super) fn is_at_rest(&self) -> bool {
         self.content.is_end()
             && self.sending.is_finished()
+            && self.stream.is_out()
             && self.unsent.is_none()
             && self.input.is_empty()
             && !self.has_ended

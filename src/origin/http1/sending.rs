@@ -31,6 +31,8 @@ impl From<WrongLength> for Trouble {
 #[derive(Debug, Default)]
 pub(super) struct Sending {
     out: Outgoing,
+    /// It may be left to the thread's batch.
+    may_wait: bool,
     /// Nobody has begun to send it.
     is_fresh: bool,
     /// Something has gone out, ever.
@@ -43,9 +45,10 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) fn new(head: Vec<u8>, framing: Framing, upload: Option<Upload>) -> Self {
+    pub(super) fn new(head: Vec<u8>, framing: Framing, upload: Option<Upload>, may_wait: bool) -> Self {
         let out = Outgoing::new(head, framing);
-        Self { out, is_fresh: true, is_upload_over: upload.is_none(), upload, ..Self::default() }
+        let may_wait = may_wait && upload.is_none();
+        Self { out, may_wait, is_fresh: true, is_upload_over: upload.is_none(), upload, ..Self::default() }
     }
 
     /// Whether the connection has taken anything.
@@ -86,11 +89,10 @@ impl Sending {
 
     /// Sends what is at hand.
     fn poll_out(&mut self, stream: &mut Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { out, has_begun, is_unflushed, upload, .. } = self;
+        let Self { out, may_wait, has_begun, is_unflushed, .. } = self;
         ready!(out.poll_out(cx, |cx, slices| {
             let written = ready!(match slices {
-                // With a body it matters whether any of it was taken: it may not be sent twice.
-                [only] if upload.is_none() && stream.leave(cx, only) => Poll::Ready(Ok(only.len())),
+                [only] if *may_wait && stream.leave(cx, only) => Poll::Ready(Ok(only.len())),
                 [only] => Pin::new(&mut *stream).poll_write(cx, only),
                 slices => Pin::new(&mut *stream).poll_write_vectored(cx, slices),
             })?;
