@@ -331,6 +331,38 @@ async fn an_answer_to_a_body_that_the_origin_does_not_take_arrives_though_the_co
 }
 
 #[tokio::test]
+async fn a_reset_while_the_body_goes_out_is_no_end_of_an_answer() {
+    let (resume, gate) = tokio::sync::oneshot::channel::<()>();
+    let (say, reset) = tokio::sync::oneshot::channel::<()>();
+    let script = Arc::new(std::sync::Mutex::new(Some((gate, say))));
+    let origin = Scripted::origin(move |_, mut connection| {
+        let (gate, say) = script.lock().unwrap().take().unwrap();
+        async move {
+            connection.head().await;
+            // Until more does not fit between the two.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            connection.send("HTTP/1.1 200 OK\r\n\r\npart").await;
+            gate.await.unwrap();
+            connection.reset();
+            say.send(()).unwrap();
+        }
+    })
+    .await;
+    let origins = start(spec(&[origin.address])).await;
+    let (body, mut client) = client_body("content-length: 100000000", u64::MAX, PATIENCE);
+    let sending = tokio::spawn(async move {
+        let piece = [b'x'; 16 * 1024];
+        while client.write_all(&piece).await.is_ok() {}
+    });
+    let answer = ask(&origins, post(body)).await.unwrap();
+    resume.send(()).unwrap();
+    reset.await.unwrap();
+    let error = read(answer).await.1.unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(AnswerBodyError::Cut { .. })), "{error}");
+    sending.abort();
+}
+
+#[tokio::test]
 async fn a_large_body_comes_whole_both_ways() {
     let large: &'static str = String::leak("0123456789abcdef".repeat(100_000));
     let origin = Scripted::origin(move |_, mut connection| async move {
