@@ -50,7 +50,7 @@ fn started(arguments: &Arguments, place: &Place, wanted: bool) -> Result<Vec<Ser
 }
 
 fn compared(workload: &Workload, servers: &[Server], arguments: &Arguments, place: &Place) -> Result<Row, Failure> {
-    let load = workload.load();
+    let load = workload.load(urls(arguments));
     let mut able = Vec::new();
     for server in servers {
         match checked(workload, server, arguments, place) {
@@ -131,6 +131,11 @@ pub(crate) fn middle(samples: &[Sample]) -> Sample {
     }
 }
 
+/// How many URLs a load over many is over.
+fn urls(arguments: &Arguments) -> usize {
+    if arguments.smoke { URLS / 10 } else { URLS }
+}
+
 /// Fills the cache, and looks whether it answers as the workload wants. `false`: it has no TLS.
 fn checked(workload: &Workload, server: &Server, arguments: &Arguments, place: &Place) -> Result<bool, Failure> {
     if workload.secure && server.https.is_none() {
@@ -138,8 +143,7 @@ fn checked(workload: &Workload, server: &Server, arguments: &Arguments, place: &
     }
     let connect = || server.connect(place, workload.secure);
     if workload.urls == Urls::Many {
-        let count = if arguments.smoke { URLS / 10 } else { URLS };
-        connect()?.fetch((0..count).map(|number| format!("{URLS_PREFIX}{number}")))?;
+        connect()?.fetch((0..urls(arguments)).map(|number| format!("{URLS_PREFIX}{number}")))?;
     }
     // Filled by a request without the workload's fields: a range or a condition would not fill it.
     let _ = connect()?.get(workload.target, &[])?;

@@ -92,11 +92,11 @@ impl Workload {
         Self { closes: true, ..self.with(&["Connection: close"]) }
     }
 
-    /// The load on a server.
-    pub(crate) fn load(&self) -> Load {
+    /// The load on a server; where it is over many URLs, over so many.
+    pub(crate) fn load(&self, urls: usize) -> Load {
         let targets = match self.urls {
             Urls::One => Targets::One(self.target.to_owned()),
-            Urls::Many => Targets::Many(URLS_PREFIX.to_owned(), URLS),
+            Urls::Many => Targets::Many(URLS_PREFIX.to_owned(), urls),
             Urls::New => Targets::New(self.target.to_owned()),
         };
         // Ten streams on each of eight connections keep the server as busy as 32 connections do.
