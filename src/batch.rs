@@ -60,16 +60,11 @@ pub fn rest() {
 }
 
 fn send() {
-    let (mut left, mut spare) = BATCH.with_borrow_mut(|batch| {
-        if batch.left.is_empty() {
-            return Default::default();
-        }
+    let taken = BATCH.with_borrow_mut(|batch| {
         batch.turns = 0;
-        (std::mem::take(&mut batch.left), std::mem::take(&mut batch.spare))
+        (!batch.left.is_empty()).then(|| (std::mem::take(&mut batch.left), std::mem::take(&mut batch.spare)))
     });
-    if left.is_empty() {
-        return;
-    }
+    let Some((mut left, mut spare)) = taken else { return };
     // What is dropped or woken here may leave messages of its own.
     for outward in left.drain(..) {
         match outward.send() {
@@ -173,20 +168,15 @@ impl Socket {
             }
             let mut left = self.outward.left();
             match self.outward.state.load(Ordering::Relaxed) {
-                OUT => {}
-                LEFT if left.bytes.len() + message.len() <= SMALL => {
-                    left.bytes.extend_from_slice(message);
-                    return Some(batch.left.len());
+                OUT => {
+                    *left = Left { bytes: batch.spare.pop().unwrap_or_default(), waker: Some(cx.waker().clone()) };
+                    self.outward.state.store(LEFT, Ordering::Release);
+                    batch.left.push(Arc::clone(&self.outward));
                 }
+                LEFT if left.bytes.len() + message.len() <= SMALL => {}
                 _ => return None,
             }
-            if left.bytes.capacity() == 0 {
-                left.bytes = batch.spare.pop().unwrap_or_default();
-            }
             left.bytes.extend_from_slice(message);
-            left.waker = Some(cx.waker().clone());
-            self.outward.state.store(LEFT, Ordering::Release);
-            batch.left.push(Arc::clone(&self.outward));
             Some(batch.left.len())
         });
         if count.is_some_and(|count| count >= MOST) {

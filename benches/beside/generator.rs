@@ -21,6 +21,9 @@ use crate::load::{Load, percentile};
 /// Bytes that are read at once.
 const READ: usize = 256 * 1024;
 
+/// Events that are looked at at once.
+const EVENTS: usize = 1024;
+
 /// Picks among many targets, after which they come again: of 10,000, some 7,700 are among them.
 const PICKS: usize = 65_536;
 
@@ -69,8 +72,6 @@ pub(crate) struct Generator {
     poll: Poll,
     links: Vec<Link>,
     buffer: Vec<u8>,
-    /// Requests that are not answered yet.
-    under_way: usize,
     /// Whoever has an answer asks again.
     goes_on: bool,
     /// Milliseconds of each answer.
@@ -108,7 +109,6 @@ impl Generator {
             poll: Poll::new()?,
             links: Vec::new(),
             buffer: vec![0; READ],
-            under_way: 0,
             goes_on: false,
             latencies: Vec::new(),
             lost: 0,
@@ -122,22 +122,23 @@ impl Generator {
         }
         if !load.closes {
             own.ask_all()?;
-            own.drain()?;
+            own.drain(&mut Events::with_capacity(EVENTS))?;
         }
         Ok(own)
     }
 
     /// Asks for so long, and waits for the last answers.
     pub(crate) fn run(&mut self, duration: Duration) -> Result<Asked, Failure> {
+        let mut events = Events::with_capacity(EVENTS);
         let begun = Instant::now();
         (self.lost, self.goes_on) = (0, true);
         self.latencies.clear();
         self.ask_all()?;
         while let Some(left) = duration.checked_sub(begun.elapsed()) {
-            self.turn(left)?;
+            self.turn(&mut events, left)?;
         }
         self.goes_on = false;
-        self.drain()?;
+        self.drain(&mut events)?;
         let (seconds, requests) = (begun.elapsed().as_secs_f64(), self.latencies.len() as u64);
         if self.lost * LOST > requests {
             return Err(format!("{} of {requests} requests were lost with their connections", self.lost).into());
@@ -151,21 +152,23 @@ impl Generator {
     }
 
     /// Waits for what is under way.
-    fn drain(&mut self) -> Result<(), Failure> {
+    fn drain(&mut self, events: &mut Events) -> Result<(), Failure> {
         let begun = Instant::now();
-        while self.under_way > 0 {
+        loop {
+            let under_way = self.links.iter().filter(|link| link.asked.is_some()).count();
+            if under_way == 0 {
+                return Ok(());
+            }
             let Some(left) = PATIENCE.checked_sub(begun.elapsed()) else {
-                return Err(format!("{} answers did not come within {PATIENCE:?}", self.under_way).into());
+                return Err(format!("{under_way} answers did not come within {PATIENCE:?}").into());
             };
-            self.turn(left)?;
+            self.turn(events, left)?;
         }
-        Ok(())
     }
 
     /// Goes on with whoever can, once somebody can.
-    fn turn(&mut self, most: Duration) -> Result<(), Failure> {
-        let mut events = Events::with_capacity(1024);
-        match self.poll.poll(&mut events, Some(most)) {
+    fn turn(&mut self, events: &mut Events, most: Duration) -> Result<(), Failure> {
+        match self.poll.poll(events, Some(most)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             polled => polled?,
         }
@@ -188,7 +191,6 @@ impl Generator {
 
     /// Puts another connection in the place of one, where there is more to ask for.
     fn connect_anew(&mut self, at: usize) -> Result<(), Failure> {
-        self.under_way -= 1;
         if self.goes_on {
             let stream = TcpStream::connect(self.to)?;
             self.links[at] = self.link(at, stream)?;
@@ -208,7 +210,6 @@ impl Generator {
         let link = &mut self.links[at];
         self.requests.next(&mut link.request);
         (link.sent, link.asked) = (0, Some(Instant::now()));
-        self.under_way += 1;
     }
 
     /// Sends what was not sent yet, reads what is there, and asks again once that is the answer.
@@ -223,7 +224,6 @@ impl Generator {
                 if self.load.closes {
                     return self.connect_anew(at);
                 }
-                self.under_way -= 1;
                 if self.goes_on { self.ask(at) } else { Ok(()) }
             }
             Err(error) => self.lose(at, error),

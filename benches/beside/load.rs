@@ -26,7 +26,7 @@ pub(crate) struct Load {
 }
 
 /// What came of it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Sample {
     /// Answers.
     pub(crate) requests: f64,

@@ -1,6 +1,6 @@
 //! What has come from a client and is not understood yet, and what is to go out to it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -57,18 +57,22 @@ impl<I: Socket> Link<I> {
 
     /// Sends all that is at hand.
     pub(super) fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { wire, out, .. } = self;
-        if out.left() > 0 {
-            ready!(out.poll_out(cx, |cx, pieces| wire.poll_send(cx, pieces)))?;
-        }
-        wire.poll_sent(cx)
+        self.poll_out_by(Wire::poll_send, cx)
     }
 
     /// The same; what is small may go with what the thread sends to others.
     pub(super) fn poll_leave(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_out_by(Wire::poll_leave, cx)
+    }
+
+    fn poll_out_by(
+        &mut self,
+        send: impl Fn(&mut Wire<I>, &mut Context<'_>, &[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         let Self { wire, out, .. } = self;
         if out.left() > 0 {
-            ready!(out.poll_out(cx, |cx, pieces| wire.poll_leave(cx, pieces)))?;
+            ready!(out.poll_out(cx, |cx, pieces| send(wire, cx, pieces)))?;
         }
         wire.poll_sent(cx)
     }

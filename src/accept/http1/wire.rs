@@ -100,19 +100,19 @@ impl<I: Socket> Wire<I> {
 
     /// Sees to it that what was written is on its way: TLS may hold it back, and what was left may be late.
     pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_unflushed || self.socket.is_in_the_clear() {
-            if let Poll::Ready(flushed) = Pin::new(&mut self.socket).poll_flush(cx) {
-                if std::mem::take(&mut self.is_held_up) {
-                    self.pulse.wrote(0);
-                }
-                flushed?;
-            } else {
-                self.is_held_up = true;
-                self.pulse.blocked();
-                return Poll::Pending;
-            }
-            self.is_unflushed = false;
+        if !self.is_unflushed && !self.socket.is_in_the_clear() {
+            return Poll::Ready(Ok(()));
         }
+        let Poll::Ready(flushed) = Pin::new(&mut self.socket).poll_flush(cx) else {
+            self.is_held_up = true;
+            self.pulse.blocked();
+            return Poll::Pending;
+        };
+        if std::mem::take(&mut self.is_held_up) {
+            self.pulse.wrote(0);
+        }
+        flushed?;
+        self.is_unflushed = false;
         Poll::Ready(Ok(()))
     }
 

@@ -155,9 +155,8 @@ impl Http1 {
             }
             if ready!(self.poll_read(cx))? == 0 {
                 // Where sending failed, the connection broke: an end then is no answer's end.
-                let end = self.content.end_of_input();
-                let end = if self.unsent.is_some() { Err(ContentError::Ended) } else { end };
-                return Poll::Ready(end.err().map(Err));
+                let broke = self.unsent.is_some().then_some(ContentError::Ended);
+                return Poll::Ready(broke.or_else(|| self.content.end_of_input().err()).map(Err));
             }
         }
     }

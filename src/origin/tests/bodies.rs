@@ -3,6 +3,12 @@
 use super::*;
 use crate::body::request::RequestBodyError;
 
+/// A client sends as long as anybody takes it.
+async fn without_end(mut client: tokio::io::DuplexStream) {
+    let piece = [b'x'; 16 * 1024];
+    while client.write_all(&piece).await.is_ok() {}
+}
+
 #[tokio::test]
 async fn an_answers_body_is_complete_or_an_error() {
     #[rustfmt::skip]
@@ -282,11 +288,8 @@ async fn an_origin_that_takes_nothing_of_the_body_is_not_waited_for() {
     .await;
     let first_byte_timeout = Duration::from_millis(100);
     let origins = start(Spec { first_byte_timeout, ..spec(&[origin.address]) }).await;
-    let (body, mut client) = client_body("content-length: 1000000000", u64::MAX, PATIENCE);
-    let endless = async {
-        let piece = [b'x'; 16 * 1024];
-        while client.write_all(&piece).await.is_ok() {}
-    };
+    let (body, client) = client_body("content-length: 1000000000", u64::MAX, PATIENCE);
+    let endless = without_end(client);
     let error = tokio::select! {
         answer = ask(&origins, post(body)) => answer.unwrap_err(),
         () = endless => panic!("the body was given up"),
@@ -321,11 +324,8 @@ async fn an_answer_to_a_body_that_the_origin_does_not_take_arrives_though_the_co
     })
     .await;
     let origins = start(spec(&[origin.address])).await;
-    let (body, mut client) = client_body("content-length: 10000000", u64::MAX, PATIENCE);
-    let sending = tokio::spawn(async move {
-        let piece = [b'x'; 16 * 1024];
-        while client.write_all(&piece).await.is_ok() {}
-    });
+    let (body, client) = client_body("content-length: 10000000", u64::MAX, PATIENCE);
+    let sending = tokio::spawn(without_end(client));
     assert_eq!(ask_and_read(&origins, post(body)).await, (413, "no".to_owned()));
     sending.abort();
 }
@@ -349,11 +349,8 @@ async fn a_reset_while_the_body_goes_out_is_no_end_of_an_answer() {
     })
     .await;
     let origins = start(spec(&[origin.address])).await;
-    let (body, mut client) = client_body("content-length: 100000000", u64::MAX, PATIENCE);
-    let sending = tokio::spawn(async move {
-        let piece = [b'x'; 16 * 1024];
-        while client.write_all(&piece).await.is_ok() {}
-    });
+    let (body, client) = client_body("content-length: 100000000", u64::MAX, PATIENCE);
+    let sending = tokio::spawn(without_end(client));
     let answer = ask(&origins, post(body)).await.unwrap();
     resume.send(()).unwrap();
     reset.await.unwrap();
