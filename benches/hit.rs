@@ -88,7 +88,7 @@ fn no_origins() -> Origins {
 
 fn serve() -> Serve {
     let (clock, ledger) = (Clock::System, Ledger::new());
-    let memory = Memory::new(Limits { capacity: 1 << 30, max_object: 1 << 20, max_variants: 32 });
+    let memory = Memory::new(Limits { capacity: 1 << 30, max_object: 1 << 20, max_variants: 32, threads: 1 });
     for number in 0..OBJECTS {
         let target = format!("/products/{number}");
         memory.put(Arc::new(entry(&target, &ledger, &clock)), None);

@@ -46,7 +46,7 @@ fn entry(target: &str, tags: &[&str], stamp: Stamp) -> Arc<Entry> {
 }
 
 fn stored(ledger: &Ledger, objects: usize) -> Memory {
-    let memory = Memory::new(Limits { capacity: 16 << 30, max_object: 1 << 20, max_variants: 32 });
+    let memory = Memory::new(Limits { capacity: 16 << 30, max_object: 1 << 20, max_variants: 32, threads: 1 });
     for number in 0..objects {
         let target = format!("/products/{number}");
         memory.put(entry(&target, &["all"], ledger.stamp()), None);

@@ -194,7 +194,8 @@ mod tests {
 
     async fn shared() -> Arc<Shared> {
         let (clock, ledger) = (Clock::System, Arc::new(Ledger::new()));
-        let memory = Arc::new(Memory::new(Limits { capacity: 1 << 20, max_object: 1 << 20, max_variants: 2 }));
+        let memory =
+            Arc::new(Memory::new(Limits { capacity: 1 << 20, max_object: 1 << 20, max_variants: 2, threads: 1 }));
         let context = Context {
             clock: clock.clone(),
             metrics: Metrics::register(&mut Registry::default()),

@@ -11,6 +11,7 @@
 
 use std::cell::RefCell;
 use std::hash::BuildHasher;
+use std::ops::RangeInclusive;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -18,9 +19,14 @@ use foldhash::fast::RandomState;
 
 use super::variants::{Variants, WeakVariants};
 
-/// Pairs of places for what one thread has found: 64 bytes each, 128 KiB in all. Of what moka has given up, a head stays in
-/// memory until something else takes its place here: some 200 bytes each, at most 1 MiB for a thread.
-const PAIRS: usize = 2048;
+/// Pairs of places for what one thread has found: 64 bytes each, 128 KiB to 1 MiB in all. More of them know more, and find
+/// what they know more slowly: with a million responses stored, as many again gained nothing.
+const PAIRS: RangeInclusive<u64> = 2048..=16_384;
+
+/// What part of the memory tier's capacity the places of all threads take, between these bounds: one in 256. Of what moka
+/// has given up, a head stays in memory until something else takes its place here: some 200 bytes each, seven times what
+/// the place takes.
+const SHARE: u64 = 256;
 
 /// Counts of changes.
 const COUNTS: usize = 4096;
@@ -37,6 +43,8 @@ pub(super) struct Front {
     /// Tells it from the fronts of other tiers of this process.
     number: u32,
     hasher: RandomState,
+    /// Pairs that each thread has for it.
+    pairs: usize,
     /// How often something has changed, by the hash of its key; wraps.
     changes: Box<[AtomicU32]>,
 }
@@ -67,10 +75,12 @@ thread_local! {
 }
 
 impl Front {
-    pub(super) fn new() -> Self {
+    /// For a tier of `capacity` bytes in which so many threads look things up.
+    pub(super) fn new(capacity: u64, threads: usize) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let changes = (0..COUNTS).map(|_| AtomicU32::new(0)).collect();
-        Self { number: NEXT.fetch_add(1, Relaxed), hasher: RandomState::default(), changes }
+        let number = NEXT.fetch_add(1, Relaxed);
+        Self { number, hasher: RandomState::default(), pairs: pairs(capacity, threads), changes }
     }
 
     /// What is stored under `key`, as this thread knows it, else as `look` finds it.
@@ -79,7 +89,7 @@ impl Front {
         // Before it is looked up: what changes afterwards is not missed.
         let changes = self.changes(hash).load(Acquire);
         let known = FOUND.with_borrow_mut(|pairs| {
-            let place = pairs.get_mut(pair_of(hash))?.find(self.number, tag_of(hash))?;
+            let place = pairs.get_mut(self.pair_of(hash))?.find(self.number, tag_of(hash))?;
             let found = place.found.upgrade().filter(|found| place.changes == changes && found.is_under(key))?;
             (!place.is_told(&found)).then_some(found)
         });
@@ -87,10 +97,10 @@ impl Front {
             let stored = look()?;
             let found = stored.downgrade();
             FOUND.with_borrow_mut(|pairs| {
-                if pairs.is_empty() {
-                    pairs.resize_with(PAIRS, Pair::default);
+                if pairs.len() < self.pairs {
+                    pairs.resize_with(self.pairs, Pair::default);
                 }
-                let place = pairs[pair_of(hash)].place(self.number, tag_of(hash));
+                let place = pairs[self.pair_of(hash)].place(self.number, tag_of(hash));
                 (place.changes, place.found) = (changes, found);
             });
             Some(stored)
@@ -106,14 +116,21 @@ impl Front {
         // Other bits than those of the pair.
         &self.changes[index(hash >> 32, COUNTS)]
     }
+
+    fn pair_of(&self, hash: u64) -> usize {
+        index(hash, self.pairs)
+    }
 }
 
-fn pair_of(hash: u64) -> usize {
-    index(hash, PAIRS)
+/// Pairs for one of so many threads: a power of two.
+fn pairs(capacity: u64, threads: usize) -> usize {
+    let pairs = capacity / SHARE / threads.max(1) as u64 / size_of::<Pair>() as u64;
+    1 << pairs.clamp(*PAIRS.start(), *PAIRS.end()).ilog2()
 }
 
+/// One of `count`, which is a power of two.
 fn index(hash: u64, count: usize) -> usize {
-    usize::try_from(hash % count as u64).unwrap_or(0)
+    usize::try_from(hash & (count as u64 - 1)).unwrap_or(0)
 }
 
 fn tag_of(hash: u64) -> u32 {
@@ -198,7 +215,7 @@ mod tests {
 
     impl Tier {
         fn of(stored: Variants) -> Self {
-            Self { front: Front::new(), stored: Some(stored), looks: Cell::new(0) }
+            Self { front: Front::new(0, 1), stored: Some(stored), looks: Cell::new(0) }
         }
 
         /// Finds what has answered so often that moka is told of some uses only; how many looks there have been.
@@ -246,11 +263,28 @@ mod tests {
         // What was found under this key comes to stand where another one would have its place.
         let other = tier.front.hasher.hash_one(&b"another"[..]);
         FOUND.with_borrow_mut(|pairs| {
-            let found = pairs[pair_of(hash)].place(tier.front.number, tag_of(hash)).found.upgrade().expect("kept");
-            let place = pairs[pair_of(other)].place(tier.front.number, tag_of(other));
+            let found =
+                pairs[tier.front.pair_of(hash)].place(tier.front.number, tag_of(hash)).found.upgrade().expect("kept");
+            let place = pairs[tier.front.pair_of(other)].place(tier.front.number, tag_of(other));
             (place.found, place.changes) = (found.downgrade(), tier.front.changes(other).load(Acquire));
         });
         assert_eq!(tier.finds(b"another", Some(&one)), (true, looks + 1), "moka was asked");
+    }
+
+    #[test]
+    fn places_take_a_small_part_of_the_capacity_whatever_the_number_of_threads() {
+        let cases = [
+            (0, 1, 2048),
+            (1 << 30, 0, 16_384),
+            (64 << 20, 1, 4096),
+            (512 << 20, 2, 16_384),
+            (512 << 20, 3, 8192),
+            (512 << 20, 24, 2048),
+            (u64::MAX, 1024, 16_384),
+        ];
+        for (capacity, threads, want) in cases {
+            assert_eq!(pairs(capacity, threads), want, "{capacity} bytes, {threads} threads");
+        }
     }
 
     #[test]
@@ -266,7 +300,7 @@ mod tests {
     #[test]
     fn what_changes_while_it_is_looked_up_is_looked_up_again() {
         let (old, new, key) = (entry(), entry(), key());
-        let front = Front::new();
+        let front = Front::new(0, 1);
         for entry in [&old, &new] {
             (0..EACH).for_each(|_| entry.count_hit());
         }
@@ -338,7 +372,7 @@ mod tests {
 
     #[test]
     fn nobody_finds_what_was_replaced_before_he_looked() {
-        let memory = Memory::new(Limits { capacity: 1 << 20, max_object: 1 << 20, max_variants: 1 });
+        let memory = Memory::new(Limits { capacity: 1 << 20, max_object: 1 << 20, max_variants: 1, threads: 3 });
         let labels = ["/a", "/b"].map(|target| sample::labels(target, &[]));
         let (stored, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {

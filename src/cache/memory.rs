@@ -28,7 +28,7 @@ const KEY_OVERHEAD: u64 = 310;
 /// tier may hold millions.
 pub const MAX_LOOKS: usize = 100_000;
 
-/// The bounds of the tier, from `[memory]`.
+/// What the tier is cut out for, from `[memory]` and `[server]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Bytes in all.
@@ -37,6 +37,8 @@ pub struct Limits {
     pub max_object: u64,
     /// Variants of one URL.
     pub max_variants: usize,
+    /// Threads that look things up.
+    pub threads: usize,
 }
 
 /// The memory tier.
@@ -69,7 +71,8 @@ impl Memory {
                 }
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { cache, front: Front::new(), limits, in_flight: AtomicU64::new(0), uncounted: AtomicU64::new(0), evicted }
+        let front = Front::new(limits.capacity, limits.threads);
+        Self { cache, front, limits, in_flight: AtomicU64::new(0), uncounted: AtomicU64::new(0), evicted }
     }
 
     /// What is stored under a key. To have asked counts as a use of the key, also where nothing is stored: what is asked
@@ -340,7 +343,7 @@ mod tests {
     }
 
     fn memory(capacity: u64) -> Arc<Memory> {
-        Arc::new(Memory::new(Limits { capacity, max_object: capacity, max_variants: 2 }))
+        Arc::new(Memory::new(Limits { capacity, max_object: capacity, max_variants: 2, threads: 1 }))
     }
 
     fn bodies(memory: &Memory, key: &Key) -> Vec<Vec<u8>> {

@@ -118,7 +118,7 @@ mod tests {
     use crate::policy::treatment::KeyRules;
 
     fn sweep() -> Sweep {
-        let limits = Limits { capacity: 1 << 28, max_object: 1 << 20, max_variants: 8 };
+        let limits = Limits { capacity: 1 << 28, max_object: 1 << 20, max_variants: 8, threads: 1 };
         Sweep::register(Arc::new(Ledger::new()), Arc::new(Memory::new(limits)), &mut Registry::default())
     }
 

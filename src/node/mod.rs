@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::Request;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -185,6 +186,7 @@ impl Node {
             capacity: settings.memory.capacity,
             max_object: settings.memory.max_object,
             max_variants: settings.memory.max_variants,
+            threads: Handle::current().metrics().num_workers(),
         }));
         let name = node_name();
         let (others, ledger) = match &settings.redis {

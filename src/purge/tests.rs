@@ -29,7 +29,7 @@ fn purger() -> Purger {
 }
 
 fn purger_with(capacity: u64) -> Purger {
-    let memory = Memory::new(Limits { capacity, max_object: 1 << 20, max_variants: 8 });
+    let memory = Memory::new(Limits { capacity, max_object: 1 << 20, max_variants: 8, threads: 1 });
     Purger::new(Arc::new(Ledger::new()), Arc::new(memory), Clock::manual(NOW), "e1".into())
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn shared_with(
         expose_hidden: false,
         gate: Gate::default(),
     };
-    let memory = Arc::new(Memory::new(Limits { capacity: 64 << 20, max_object: 1 << 20, max_variants: 8 }));
+    let memory = Arc::new(Memory::new(Limits { capacity: 64 << 20, max_object: 1 << 20, max_variants: 8, threads: 1 }));
     let ledger = Arc::new(Ledger::new());
     let purger = Purger::new(Arc::clone(&ledger), Arc::clone(&memory), clock.clone(), "model".into());
     Arc::new(Shared {
