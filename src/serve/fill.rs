@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body as _;
 
@@ -63,6 +64,9 @@ pub(super) enum Reply {
 /// What the first half of a fetch came to: the client's answer, and what is left to do.
 pub(super) type Fetched = (Delivery, Option<Rest>);
 
+/// What is left of a fetch when its client has its answer: the body, which is to be stored.
+pub(super) type Rest = BoxFuture<'static, ()>;
+
 /// A fetch under way.
 pub(super) struct Fill {
     judgement: Judgement,
@@ -99,7 +103,7 @@ impl Fill {
         // First: a place in the body that nobody reads from would hold it up.
         deliver(delivery);
         if let Some(rest) = rest {
-            rest.pour().await;
+            rest.await;
         }
     }
 
@@ -356,31 +360,24 @@ impl Fill {
         let ttl = Some(head.freshness.ttl(head.received_at));
         let outcome = Outcome { forward_status: Some(answer.status), stored: true, ttl, ..self.need.outcome() };
         let reply = Reply::Streaming(Arc::clone(&head), fields, reader, outcome);
-        let rest = Rest { fill: self, head, part, length, writer, body: answer.body };
-        (Delivery { reply, origin }, Some(rest))
+        (Delivery { reply, origin }, Some(Box::pin(self.pour(head, part, length, writer, answer.body))))
     }
-}
 
-/// What is left of a fetch when its client has its answer: the body, which is to be stored.
-pub(super) struct Rest {
-    fill: Fill,
-    head: Arc<Head>,
-    part: Option<Part>,
-    length: Option<u64>,
-    writer: Writer,
-    body: OriginBody,
-}
-
-impl Rest {
-    /// Sees it through to the end.
-    pub(super) async fn pour(self) {
-        let Self { mut fill, head, part, length, writer, body } = self;
-        let lease = fill.lease.take();
+    /// The second half: the body comes, goes to whoever reads it, and is stored.
+    async fn pour(
+        mut self,
+        head: Arc<Head>,
+        part: Option<Part>,
+        length: Option<u64>,
+        writer: Writer,
+        body: OriginBody,
+    ) {
+        let lease = self.lease.take();
         let pour = Pour {
-            shared: fill.shared(),
-            key: &fill.inquiry().key,
-            lead: fill.lead.as_ref(),
-            replaced: fill.need.stored.as_ref(),
+            shared: self.shared(),
+            key: &self.inquiry().key,
+            lead: self.lead.as_ref(),
+            replaced: self.need.stored.as_ref(),
             head: &head,
             part,
             length,

@@ -155,21 +155,20 @@ pub(super) async fn adopt(judgement: Judgement, answer: Answer) -> Answered {
 
 /// What a fetch brought its client. The rest of it goes on by itself; what has come whole is stored at once.
 async fn go_on(shared: &Shared, (delivery, rest): Fetched) -> Delivery {
-    if let Some(rest) = rest {
-        let mut rest = Box::pin(rest.pour());
-        if poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx).is_pending())).await {
-            shared.tasks.spawn(rest);
-        }
+    if let Some(mut rest) = rest
+        && poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx).is_pending())).await
+    {
+        shared.tasks.spawn(rest);
     }
     delivery
 }
 
 /// The answer that a fetch delivered to the client that started it.
 fn respond(shared: &Arc<Shared>, inquiry: &Arc<Inquiry>, delivery: Delivery) -> Answered {
-    let asked = inquiry.asked(shared.clock.now());
+    let asked = || inquiry.asked(shared.clock.now());
     match delivery.reply {
-        Reply::Promoted(usable) => hit::respond(shared, inquiry, &usable, &asked),
-        Reply::Stored(entry, outcome) => (stored::respond(&entry, &asked, &outcome), outcome),
+        Reply::Promoted(usable) => hit::respond(shared, inquiry, &usable, &asked()),
+        Reply::Stored(entry, outcome) => (stored::respond(&entry, &asked(), &outcome), outcome),
         Reply::Streaming(head, fields, reader, outcome) => {
             (streamed(&head, || fields, inquiry, shared, &outcome, reader), outcome)
         }
