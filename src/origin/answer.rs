@@ -100,11 +100,7 @@ fn keep(head: &Head) -> Option<Duration> {
     if !head.is_current {
         return None;
     }
-    let closes = head.headers.get_all(CONNECTION).iter().any(|line| {
-        let line = String::from_utf8_lossy(line.as_bytes());
-        line.split(',').any(|member| member.trim().eq_ignore_ascii_case("close"))
-    });
-    if closes {
+    if head.headers.get_all(CONNECTION).iter().any(|line| hop::has_member(line.as_bytes(), b"close")) {
         return None;
     }
     // `Keep-Alive: timeout=5` says when the origin will close it: half a second earlier it is not used any more.

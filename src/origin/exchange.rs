@@ -64,7 +64,8 @@ impl Try<'_, '_> {
             }
         };
         connection.permit = Some(permit);
-        match self.over(&mut connection).await {
+        let now = if connection.is_reused { begun } else { Instant::now() };
+        match self.over(&mut connection, now).await {
             Ok((head, keep)) => Ok(self.answer(head, connection, under_way, keep, begun.elapsed())),
             Err((error, reached)) => {
                 self.order.upload = connection.http.take_upload();
@@ -91,13 +92,18 @@ impl Try<'_, '_> {
         Box::pin(connect::open(self.address, || self.peer(), limit, &self.upstream.pool)).await
     }
 
-    /// Sends the request over `connection`, which gives the head of the final answer, and for how long it may be kept.
-    async fn over(&mut self, connection: &mut Connection) -> Result<(Head, Option<Duration>), (OriginError, Reached)> {
+    /// Sends the request, as of now, over `connection`, which gives the head of the final answer, and for how long it may be
+    /// kept.
+    async fn over(
+        &mut self,
+        connection: &mut Connection,
+        now: Instant,
+    ) -> Result<(Head, Option<Duration>), (OriginError, Reached)> {
         let template = &self.order.template;
         let head = template.head(&self.address.url.authority);
         connection.http.begin(head, template.framing, self.order.upload.take(), template.is_idempotent());
         let limit = self.upstream.spec.first_byte_timeout;
-        let mut from = Instant::now();
+        let mut from = now;
         let head = poll_fn(|cx| {
             let head = connection.http.poll_head(cx, |status, headers| self.pass_on(status, headers));
             if head.is_ready() {

@@ -16,6 +16,10 @@ use smallvec::SmallVec;
 ///
 /// RFC 9110 §7.6.1; RFC 9111 §3.1.
 pub fn strip(headers: &mut HeaderMap) {
+    // `Connection` is one of them.
+    if !headers.keys().any(|name| is_hop_by_hop(name.as_str())) {
+        return;
+    }
     let mut gone: SmallVec<[HeaderName; 8]> =
         headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
     gone.extend(named(headers).filter(|name| !is_end_to_end(name)));

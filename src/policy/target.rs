@@ -31,7 +31,8 @@ pub fn authority(text: &[u8], default_port: u16) -> Option<Authority> {
     if !is_valid {
         return None;
     }
-    let mut authority: Authority = host.iter().map(u8::to_ascii_lowercase).collect();
+    let mut authority = Authority::from_slice(host);
+    authority.make_ascii_lowercase();
     if let Some(port) = port.filter(|&port| port != default_port) {
         authority.push(b':');
         authority.extend_from_slice(itoa::Buffer::new().format(port).as_bytes());

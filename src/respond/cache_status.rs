@@ -1,5 +1,6 @@
 //! How does an outcome read in the `Cache-Status` field (RFC 9211)?
 
+use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use http::{HeaderName, HeaderValue};
@@ -16,7 +17,7 @@ pub const NAME: HeaderName = HeaderName::from_static("cache-status");
 ///
 /// RFC 9211 §2.
 pub fn value(outcome: &Outcome) -> HeaderValue {
-    ready_hit(outcome).unwrap_or_else(|| written(outcome))
+    ready_hit(outcome).unwrap_or_else(|| as_before(outcome))
 }
 
 /// Fresh hits with up to this many seconds to go are written once, at start.
@@ -28,6 +29,18 @@ static HITS: LazyLock<Vec<HeaderValue>> =
 fn ready_hit(outcome: &Outcome) -> Option<HeaderValue> {
     let ttl = outcome.ttl.filter(|ttl| *outcome == Outcome::fresh_hit(*ttl))?;
     HITS.get(usize::try_from(ttl).ok()?).cloned()
+}
+
+thread_local! {
+    /// What this thread wrote last. What goes to the origin often comes back with the same outcome.
+    static LAST: RefCell<Option<(Outcome, HeaderValue)>> = const { RefCell::new(None) };
+}
+
+fn as_before(outcome: &Outcome) -> HeaderValue {
+    LAST.with_borrow_mut(|last| match last {
+        Some((before, value)) if before == outcome => value.clone(),
+        last => last.insert((*outcome, written(outcome))).1.clone(),
+    })
 }
 
 fn written(outcome: &Outcome) -> HeaderValue {
@@ -94,6 +107,7 @@ mod tests {
         ];
         for (outcome, want, why) in cases {
             assert_eq!(value(&outcome), want, "{why}");
+            assert_eq!(value(&outcome), want, "{why}, once more");
         }
     }
 
