@@ -27,9 +27,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 const SMALL: usize = 4 << 10;
 /// Messages of a batch: more are not held back, with 4 KiB each, and with what it takes to come to the last of them.
 const MOST: usize = 32;
-/// Turns of connections, and reads of more than a small message, after which a batch is sent though the thread has not come to
-/// rest.
-const TURNS: u32 = 64;
+/// Turns of connections after which a batch is sent though the thread has not come to rest. Of what is read or written at once,
+/// each [`SMALL`] counts as one.
+const TURNS: usize = 64;
 
 /// Messages that a thread must have had, between one rest and the next, for its next ones to be held back: with four clients
 /// or fewer that costs more than it saves.
@@ -48,7 +48,7 @@ struct Batch {
     /// Whose messages.
     left: Vec<Arc<Outward>>,
     /// [`TURNS`] since the first of them.
-    turns: u32,
+    turns: usize,
     /// Buffers of messages that have gone out.
     spare: Vec<Vec<u8>>,
 }
@@ -69,7 +69,7 @@ fn send() {
     for outward in left.drain(..) {
         match outward.send() {
             Ok(buffer) => spare.push(buffer),
-            Err(_) => outward.wake(),
+            Err(waiting) => waiting.into_iter().for_each(Waker::wake),
         }
     }
     BATCH.with_borrow_mut(|batch| {
@@ -81,8 +81,12 @@ fn send() {
 
 /// Counts a turn of a connection: a thread that never comes to rest sends its batch all the same.
 pub fn turn() {
+    turns(1);
+}
+
+fn turns(count: usize) {
     let is_due = BATCH.with_borrow_mut(|batch| {
-        batch.turns += u32::from(!batch.left.is_empty());
+        batch.turns += if batch.left.is_empty() { 0 } else { count };
         batch.turns >= TURNS
     });
     if is_due {
@@ -145,13 +149,19 @@ impl Socket {
         mut write: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_out(cx))?;
+        if self.outward.state() == BROKEN {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         let stream = self.stream();
         loop {
             ready!(stream.poll_write_ready(cx))?;
             match stream.try_io(Interest::WRITABLE, || write(stream.as_fd())) {
                 // It looked as if it did.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
+                outcome => {
+                    turns(outcome.as_ref().map_or(0, |written| written / SMALL));
+                    return Poll::Ready(outcome);
+                }
             }
         }
     }
@@ -198,7 +208,8 @@ impl Socket {
         while !self.is_out() {
             ready!(self.stream().poll_write_ready(cx))?;
             // Where it is not out now, the socket only looked as if it took more.
-            let _ = self.stream().try_io(Interest::WRITABLE, || self.outward.send());
+            let send = || self.outward.send().map_err(|_| io::ErrorKind::WouldBlock.into());
+            let _ = self.stream().try_io(Interest::WRITABLE, send);
         }
         Poll::Ready(Ok(()))
     }
@@ -225,17 +236,12 @@ impl Outward {
         state == LATE
     }
 
-    fn wake(&self) {
-        let waker = self.left().waker.take();
-        waker.into_iter().for_each(Waker::wake);
-    }
-
     /// Sends what was left, and gives the buffer back that it was in. What fails is not tried again: who sends more, or reads,
     /// learns of it.
     ///
     /// # Errors
-    /// The kernel does not take all of it now (`WouldBlock`).
-    fn send(&self) -> io::Result<Vec<u8>> {
+    /// The kernel does not take all of it now. Whoever is to know of that is no longer known here.
+    fn send(&self) -> Result<Vec<u8>, Option<Waker>> {
         let mut left = self.left();
         let Some(stream) = &self.stream else { return Ok(Vec::new()) };
         let mut state = if self.state() == BROKEN { BROKEN } else { OUT };
@@ -244,7 +250,7 @@ impl Outward {
                 Ok(written @ 1..) => drop(left.bytes.drain(..written)),
                 Err(Errno::WOULDBLOCK) => {
                     self.state.store(LATE, Ordering::Release);
-                    return Err(io::ErrorKind::WouldBlock.into());
+                    return Err(left.waker.take());
                 }
                 Err(Errno::INTR) => {}
                 Ok(0) | Err(_) => {
@@ -280,9 +286,7 @@ impl AsyncRead for Socket {
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.inward).poll_read(cx, buffer);
-        if buffer.filled().len() - before > SMALL {
-            turn();
-        }
+        turns((buffer.filled().len() - before) / SMALL);
         read
     }
 }
@@ -416,6 +420,15 @@ mod tests {
         assert_eq!(come(&mut pairs[0].1), "");
         turn();
         assert_eq!(come(&mut pairs[0].1), "b");
+        let [(small, client), (large, reader), ..] = &mut pairs[..] else { unreachable!("there are more") };
+        assert!(leave(small, "c"));
+        reader.set_nonblocking(false).expect("a socket");
+        for _ in 0..TURNS / 2 {
+            assert_eq!(come(client), "");
+            large.write_all(&[0; 2 * SMALL]).await.expect("open");
+            reader.read_exact(&mut [0; 2 * SMALL]).expect("all of it");
+        }
+        assert_eq!(come(client), "c", "what is large takes the time of several");
     }
 
     #[tokio::test]

@@ -1,9 +1,10 @@
 //! 1 · From a socket to a clean request: listeners, deadlines, HTTP/1.1 and HTTP/2, the trust boundary, drain.
 //!
-//! [`listener::serve`] accepts, out of the kernel's `queue`; a socket is `clear`, or `secure` shakes hands over it; a `connection` chooses the protocol and lives under the deadlines of its `pulse`; each
-//! request passes `reception`, which has `request` judge and clean it, and hands it to the [`Handler`]. A plain hit never gets that
-//! far: `express` answers it where it is read, in `http1`, which is all there is of that protocol, and in `http2`, which lies
-//! between the socket and the library.
+//! [`listener::serve`] accepts, out of the kernel's `queue`; a socket is `clear`, or `secure` shakes hands over it; a `connection`
+//! chooses the protocol, lives under the deadlines of its `pulse`, and sends its `share` before others have their turn. Each request
+//! passes `reception`, which has `request` judge and clean it, and hands it to the [`Handler`]. A plain hit never gets that far:
+//! `express` answers it where it is read, in `http1`, which is all there is of that protocol, and in `http2`, which lies between the
+//! socket and the library.
 
 mod clear;
 mod connection;
@@ -22,6 +23,7 @@ mod reception;
 mod refusal;
 mod request;
 pub mod secure;
+mod share;
 mod socket;
 #[cfg(test)]
 mod tests;

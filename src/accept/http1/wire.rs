@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::accept::meter::Meter;
 use crate::accept::pulse::Pulse;
+use crate::accept::share::Share;
 use crate::accept::socket::Socket;
 
 /// Of more bytes than these some may still be on their way when we close: a request that comes meanwhile, which nobody asked
@@ -22,6 +23,7 @@ pub(super) struct Wire<I: Socket> {
     meter: Meter,
     /// Bytes written, ever.
     written: u64,
+    share: Share,
     /// What was written is not known to be on its way.
     is_unflushed: bool,
     /// It does not get on its way at the moment.
@@ -39,6 +41,7 @@ impl<I: Socket> Wire<I> {
             pulse,
             meter,
             written: 0,
+            share: Share::default(),
             is_unflushed: false,
             is_held_up: false,
             would_mislead: false,
@@ -69,6 +72,7 @@ impl<I: Socket> AsyncRead for Wire<I> {
 impl<I: Socket> Wire<I> {
     /// Writes of these pieces what the client takes.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        ready!(self.share.poll(cx));
         let written = match self.socket.poll_send(cx, pieces) {
             Poll::Ready(written) => written?,
             Poll::Pending => {
@@ -94,6 +98,7 @@ impl<I: Socket> Wire<I> {
 
     fn count(&mut self, written: usize) {
         self.written += written as u64;
+        self.share.count(written);
         self.pulse.wrote(written);
         self.meter.wrote(written);
     }
@@ -159,6 +164,51 @@ impl<I: Socket> Drop for Wire<I> {
     fn drop(&mut self) {
         if self.would_mislead {
             self.socket.reset_at_close();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::io::Empty;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::accept::share::SHARE;
+    use crate::telemetry::Telemetry;
+
+    /// A client that takes whatever it is sent.
+    impl Socket for Empty {
+        fn is_in_the_clear(&self) -> bool {
+            true
+        }
+
+        fn reset_at_close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn however_fast_a_client_is_the_others_have_their_turn() {
+        let pulse = Arc::new(Pulse::new(Telemetry::silent()));
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
+        let mut wire = Wire::new(tokio::io::empty(), pulse, Meter::new(Telemetry::silent(), place));
+        let piece = vec![0; 300 << 10];
+        let has_had_turn = Arc::new(AtomicBool::new(false));
+        let mut written = 0;
+        for _ in 0..3 {
+            has_had_turn.store(false, Ordering::Relaxed);
+            let other = Arc::clone(&has_had_turn);
+            let other = tokio::spawn(async move { other.store(true, Ordering::Relaxed) });
+            let before = written;
+            while !has_had_turn.load(Ordering::Relaxed) {
+                assert!(written - before < SHARE + (300 << 10), "so much at most");
+                let pieces = [IoSlice::new(&piece)];
+                written += poll_fn(|cx| wire.poll_send(cx, &pieces)).await.expect("it takes everything");
+            }
+            assert!(written - before >= SHARE, "not less than its share");
+            other.await.expect("no panic");
         }
     }
 }

@@ -27,6 +27,7 @@ use super::Handler;
 use super::express::Express;
 use super::meter::Meter;
 use super::pulse::Pulse;
+use super::share::Share;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 << 10;
@@ -41,6 +42,7 @@ pub(crate) struct Wire<I, H> {
     unread: BytesMut,
     inbound: Inbound<H>,
     outbound: Outbound,
+    share: Share,
     pulse: Arc<Pulse>,
     /// Everything is written, and the client will know it for the end.
     is_shut: bool,
@@ -62,6 +64,7 @@ impl<I, H: Handler> Wire<I, H> {
             unread: prefix.into(),
             inbound: Inbound::new(express, max_header_bytes),
             outbound: Outbound::new(),
+            share: Share::default(),
             pulse,
             is_shut: false,
             meter,
@@ -72,6 +75,7 @@ impl<I, H: Handler> Wire<I, H> {
     fn mark(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &outcome {
             Poll::Ready(Ok(bytes)) => {
+                self.share.count(*bytes);
                 self.pulse.wrote(*bytes);
                 self.meter.wrote(*bytes);
                 self.inbound.budget.sent(*bytes);
@@ -133,6 +137,7 @@ impl<I: AsyncWrite + Unpin, H: Handler> Wire<I, H> {
             if length == 0 && piece.is_empty() {
                 return Poll::Ready(Ok(0));
             }
+            ready!(self.share.poll(cx));
             let inner = Pin::new(&mut self.inner);
             let outcome = if piece.is_empty() {
                 inner.poll_write(cx, kept)
