@@ -9,6 +9,7 @@ use std::thread;
 
 use anyhow::Context;
 use clap::Args;
+use rustix::thread::disable_transparent_huge_pages;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -61,8 +62,16 @@ pub(super) fn serve(arguments: Arguments) -> anyhow::Result<ExitCode> {
     };
     say(&loaded.warnings.render(has_colour()));
     diagnostics::init(&loaded.settings.telemetry.log).context("telemetry.log cannot be used")?;
+    keep_pages_small();
     let runtime = runtime(loaded.settings.server.threads).context("the threads cannot be started")?;
     runtime.block_on(until_stopped(source, loaded))
+}
+
+/// Has the system give us memory in small pages only. It clears a large one, and may have to move others for it, while somebody
+/// waits for an answer: where responses come and go, one request in a hundred took three times as long and more.
+fn keep_pages_small() {
+    // A kernel that cannot has no large pages, or is too old to be asked.
+    let _ = disable_transparent_huge_pages(true);
 }
 
 /// A runtime of so many threads; none: as many as there are processors for us.

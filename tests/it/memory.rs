@@ -106,6 +106,12 @@ async fn a_gibibyte_passes_in_bounded_memory() {
 }
 
 #[tokio::test]
+async fn nobody_waits_for_a_large_page() {
+    let edge = before(Origin::serve(|_| ok("")).await.address()).start().await;
+    assert_eq!(edge.memory("THP_enabled"), 0);
+}
+
+#[tokio::test]
 async fn a_large_upload_passes_in_bounded_memory() {
     const SIZE: usize = 128 * 1024 * 1024;
     let origin = Origin::serve(|asked| ok(asked.body.len().to_string())).await;
