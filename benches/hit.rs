@@ -136,9 +136,9 @@ fn hits(criterion: &mut Criterion) {
             bencher.iter_batched(
                 || {
                     number = (number + 7919) % objects;
-                    (request(number, fields), client())
+                    (request(number, fields).into_parts(), client())
                 },
-                |(request, client)| match serve.answer(request, client) {
+                |((head, body), client)| match serve.answer(head, body, client) {
                     larder::serve::Answer::Ready(Some(response)) => assert_eq!(response.status(), want),
                     _ => unreachable!("it is stored"),
                 },

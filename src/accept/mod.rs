@@ -34,7 +34,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
+use http::request::Parts;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -53,8 +54,8 @@ pub trait Handler: Clone + Send + Sync + 'static {
     /// The answer under way. Dropped when the client leaves.
     type Answer: Future<Output = Response<ResponseBody>> + Send + Unpin + 'static;
 
-    /// Begins to answer.
-    fn handle(&self, request: Request<RequestBody>, client: Client) -> Self::Answer;
+    /// Begins to answer a request of this head and this body.
+    fn handle(&self, head: Parts, body: RequestBody, client: Client) -> Self::Answer;
 
     /// Answers what can be answered out of memory, exactly as [`Handler::handle`] would: the head is added to `answer`, and so
     /// is the body, or it is what is returned; it has as many bytes as `request` has room for at most. `None`: nothing was

@@ -81,8 +81,7 @@ impl<H: Handler> Reception<H> {
                 }
                 let upgrade = upgrade.filter(|_| head.headers.contains_key(UPGRADE));
                 let body = RequestBody::new(body, server.max_body, server.idle_timeout).or_upgrade(upgrade);
-                let request = Request::from_parts(head, body);
-                match catch_unwind(AssertUnwindSafe(|| self.door.handler.handle(request, client))) {
+                match catch_unwind(AssertUnwindSafe(|| self.door.handler.handle(head, body, client))) {
                     Ok(answer) => State::Working { answer },
                     Err(panic) => State::Answered { response: Some(excuse(&self.door.telemetry, &*panic)) },
                 }
@@ -148,7 +147,8 @@ impl<H: Handler> Reception<H> {
         let target = head.uri.path_and_query().unwrap_or(&root);
         let mut exchange = Exchange::begin(&self.door.telemetry, &head.method, target, &client);
         exchange.answered(response.status(), outcome);
-        response.map(|body| body.observed(exchange))
+        response.body_mut().observe(exchange);
+        response
     }
 }
 

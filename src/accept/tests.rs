@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, StreamBody};
@@ -44,8 +45,8 @@ struct Scripted(Arc<Script>);
 impl Handler for Scripted {
     type Answer = Answer;
 
-    fn handle(&self, request: Request<RequestBody>, client: Client) -> Answer {
-        (self.0)(request, client)
+    fn handle(&self, head: Parts, body: RequestBody, client: Client) -> Answer {
+        (self.0)(Request::from_parts(head, body), client)
     }
 
     /// Answers `/at-once/LENGTH` with who asked for what, and so many bytes; `/panics` not at all.

@@ -73,10 +73,8 @@ impl ResponseBody {
     }
 
     /// Has `observer` told when the transfer ends.
-    #[must_use]
-    pub fn observed(mut self, observer: Box<dyn Observer>) -> Self {
+    pub fn observe(&mut self, observer: Box<dyn Observer>) {
         self.observer = Some(observer);
-        self
     }
 
     fn finish(&mut self, end: End) {

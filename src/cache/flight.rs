@@ -221,13 +221,13 @@ mod interleavings;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::key::KeyBuffer;
+    use crate::policy::key::Key;
     use crate::policy::treatment::KeyRules;
 
     const BEGIN: Departure = Departure { stamp: Stamp { era: 1, number: 0 }, moment: Moment::FIRST };
 
     fn key(target: &str) -> Key {
-        KeyBuffer::of("http", "a.test", target, &http::HeaderMap::new(), &KeyRules::default()).to_key()
+        Key::of("http", "a.test", target, &http::HeaderMap::new(), &KeyRules::default())
     }
 
     fn lead(flights: &Arc<Flights<()>>, target: &str) -> Lead<()> {

@@ -305,7 +305,7 @@ mod tests {
     use crate::cache::variants::Mark;
     use crate::policy::fields::FieldLines;
     use crate::policy::freshness::Freshness;
-    use crate::policy::key::KeyBuffer;
+    use crate::policy::key::Key;
     use crate::policy::outcome::Detail;
     use crate::policy::scope::{Labels, Tags};
     use crate::policy::time::Micros;
@@ -315,7 +315,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
     fn key(target: &str) -> Key {
-        KeyBuffer::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default()).to_key()
+        Key::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default())
     }
 
     fn entry(body: &str, language: &'static str, part: Option<Part>) -> Arc<Entry> {

@@ -112,7 +112,7 @@ mod tests {
     use crate::cache::ledger::Stamp;
     use crate::cache::memory::Limits;
     use crate::cache::sample;
-    use crate::policy::key::{Key, KeyBuffer};
+    use crate::policy::key::Key;
     use crate::policy::scope::{Scope, Severity};
     use crate::policy::time::Timestamp;
     use crate::policy::treatment::KeyRules;
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn key(target: &str) -> Key {
-        KeyBuffer::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default()).to_key()
+        Key::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default())
     }
 
     fn store(sweep: &Sweep, target: &str, tag: &str, stamp: Stamp) {

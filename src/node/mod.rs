@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::Request;
+use http::request::Parts;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -143,8 +143,8 @@ fn say_address(what: &str, address: &io::Result<SocketAddr>) {
 impl Handler for Serve {
     type Answer = Answer;
 
-    fn handle(&self, request: Request<RequestBody>, client: Client) -> Answer {
-        self.answer(request, client)
+    fn handle(&self, head: Parts, body: RequestBody, client: Client) -> Answer {
+        self.answer(head, body, client)
     }
 
     fn at_once(&self, request: &Plain<'_>, answer: &mut Vec<u8>) -> Option<Bytes> {

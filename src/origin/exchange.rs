@@ -1,6 +1,7 @@
 //! One try: a request sent over one connection, and the head that comes back.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -56,7 +57,7 @@ impl Try<'_, '_> {
     pub(super) async fn run(mut self, permit: Permit) -> Result<Answer, Failure> {
         let begun = Instant::now();
         let under_way = self.address.begin();
-        let mut connection = match self.connection(begun).await {
+        let mut connection = match pin!(self.connection(begun)).await {
             Ok(connection) => connection,
             Err(error) => {
                 let permit = Some(permit);
@@ -65,7 +66,8 @@ impl Try<'_, '_> {
         };
         connection.permit = Some(permit);
         let now = if connection.is_reused { begun } else { Instant::now() };
-        match self.over(&mut connection, now).await {
+        let come = pin!(self.over(&mut connection, now)).await;
+        match come {
             Ok((head, keep)) => Ok(self.answer(head, connection, under_way, keep, begun.elapsed())),
             Err((error, reached)) => {
                 self.order.upload = connection.http.take_upload();
@@ -135,7 +137,7 @@ impl Try<'_, '_> {
     ) -> Answer {
         let is_switch = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let (body, upgraded) = if is_switch {
-            (OriginBody::default(), Some(tunnel::over(connection)))
+            (OriginBody::default(), Some(Box::new(tunnel::over(connection))))
         } else {
             let (pool, limit) = (Arc::clone(&self.upstream.pool), self.upstream.spec.between_bytes_timeout);
             let is_wanted = head.status.is_success();

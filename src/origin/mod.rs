@@ -113,7 +113,7 @@ pub struct Answer {
     /// The time that the try took to the head of the answer, connecting included.
     pub first_byte: Duration,
     /// What the connection has become, with a 101.
-    pub upgraded: Option<Upgraded>,
+    pub upgraded: Option<Box<Upgraded>>,
 }
 
 /// The origins of one configuration. A clone is the same origins.

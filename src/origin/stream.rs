@@ -31,8 +31,8 @@ enum Source {
     Over,
     /// All of it came with the head.
     Whole(Bytes),
-    /// It is coming in.
-    Streaming(Streaming),
+    /// It is coming in. Boxed: most came with their heads, and would carry the room for it from hand to hand.
+    Streaming(Box<Streaming>),
 }
 
 struct Streaming {
@@ -103,7 +103,7 @@ impl OriginBody {
     pub(super) fn new(mut lease: Lease) -> Self {
         let whole = lease.connection.http.take_whole();
         if whole.is_none() && !lease.connection.http.content().is_end() {
-            return Self(Source::Streaming(Streaming { lease, since: None }));
+            return Self(Source::Streaming(Box::new(Streaming { lease, since: None })));
         }
         lease.finish();
         Self(whole.filter(|whole| !whole.is_empty()).map_or(Source::Over, Source::Whole))
@@ -130,7 +130,8 @@ impl OriginBody {
 
     /// Reports why the body ends here, and closes the connection.
     fn fail(&mut self, error: AnswerBodyError) -> Option<Result<Frame<Bytes>, BoxError>> {
-        let Source::Streaming(Streaming { lease, .. }) = std::mem::take(&mut self.0) else { return None };
+        let Source::Streaming(streaming) = std::mem::take(&mut self.0) else { return None };
+        let lease = streaming.lease;
         let kind = match error {
             AnswerBodyError::Cut { .. } => ErrorKind::BodyCut,
             AnswerBodyError::Stalled { .. } => ErrorKind::BodyStalled,

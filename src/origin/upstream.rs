@@ -1,5 +1,6 @@
 //! One origin: its addresses, its connections, and how a request finds its way through them.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -92,7 +93,7 @@ impl Upstream {
         let (template, body) = Template::of(request, self.spec.preserve_host);
         let upload = (!body.is_empty()).then(|| Upload::new(body));
         let mut order = Order { template, upload };
-        async move { self.carry_out(&mut order, affinity).await }
+        async move { pin!(self.carry_out(&mut order, affinity)).await }
     }
 
     async fn carry_out(self: &Arc<Self>, order: &mut Order<'_>, affinity: u64) -> Result<Answer, OriginError> {
@@ -109,7 +110,7 @@ impl Upstream {
                 Some(permit) => permit,
                 None => self.pool.permit().await.inspect_err(|error| self.count(error))?,
             };
-            let failure = match (Try { upstream: self, address: &address, order, may_reuse }).run(held).await {
+            let failure = match pin!((Try { upstream: self, address: &address, order, may_reuse }).run(held)).await {
                 Ok(answer) => {
                     self.succeeded(&address, &answer);
                     return Ok(answer);
@@ -231,12 +232,13 @@ impl<'a> Course<'a> {
     fn choose(&self) -> Option<Arc<Address>> {
         let addresses = self.upstream.addresses.load();
         let is_new = |address: &Arc<Address>| !self.tried.iter().any(|tried| Arc::ptr_eq(tried, address));
-        let candidates: SmallVec<[Candidate; 8]> = addresses
+        let may_be_asked = addresses
             .iter()
             .enumerate()
             .filter(|(_, address)| is_new(address) && address.vitals.is_available())
-            .map(|(index, address)| Candidate { index, under_way: address.under_way(), hash: address.hash })
-            .collect();
+            .map(|(index, address)| Candidate { index, under_way: address.under_way(), hash: address.hash });
+        let mut candidates = SmallVec::<[Candidate; 8]>::new();
+        candidates.extend(may_be_asked);
         let chosen = balance::choose(self.upstream.spec.balance, &candidates, self.affinity, self.turn)?;
         Some(Arc::clone(&addresses[chosen]))
     }

@@ -16,14 +16,13 @@ use smallvec::SmallVec;
 ///
 /// RFC 9110 §7.6.1; RFC 9111 §3.1.
 pub fn strip(headers: &mut HeaderMap) {
-    // `Connection` is one of them.
-    if !headers.keys().any(|name| is_hop_by_hop(name.as_str())) {
-        return;
+    // Most are hop-by-hop whether named or not.
+    let is_known = |name: &HeaderName| is_hop_by_hop(name.as_str());
+    let named: Vec<_> = named(headers).filter(|name| !is_known(name) && !is_end_to_end(name)).collect();
+    for name in named {
+        headers.remove(name);
     }
-    let mut gone: SmallVec<[HeaderName; 8]> =
-        headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
-    gone.extend(named(headers).filter(|name| !is_end_to_end(name)));
-    for name in gone {
+    while let Some(name) = headers.keys().find(|name| is_known(name)).cloned() {
         headers.remove(name);
     }
 }

@@ -38,6 +38,11 @@ enum Part {
 pub struct Key(Arc<[u8]>);
 
 impl Key {
+    /// The key of a request; what of it counts is told at [`KeyBuffer::of`].
+    pub fn of(scheme: &str, authority: &str, target: &str, headers: &HeaderMap, rules: &KeyRules) -> Self {
+        KeyBuffer::of(scheme, authority, target, headers, rules).to_key()
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -372,7 +377,7 @@ mod tests {
             ..query(&[], &["utm_*"], true)
         };
         let headers = fields(&[("x-device", "phone"), ("cookie", "tier=1; a=b; tier=2")]);
-        let key = KeyBuffer::of("https", "a.test", "/p?b=1&utm_id=2&a=3", &headers, &rules).to_key();
+        let key = Key::of("https", "a.test", "/p?b=1&utm_id=2&a=3", &headers, &rules);
         let parts = key.parts().unwrap();
         let want = Parts {
             scheme: "https".to_owned(),
@@ -386,7 +391,7 @@ mod tests {
         assert_eq!(again.to_key(), key);
         assert!(parts.hold_secrets() && !Parts { cookies: vec![], ..parts }.hold_secrets());
         let bytes = key.as_bytes();
-        let plain = KeyBuffer::of("https", "a.test", "/", &HeaderMap::new(), &KeyRules::default()).to_key();
+        let plain = Key::of("https", "a.test", "/", &HeaderMap::new(), &KeyRules::default());
         let [another_layout, long] = [(0, 1), (1, 99)].map(|(at, byte)| {
             let mut bytes = bytes.to_vec();
             bytes[at] = byte;

@@ -7,7 +7,7 @@ use std::fmt;
 use http::HeaderMap;
 use smallvec::SmallVec;
 
-use super::key::{Key, KeyBuffer};
+use super::key::Key;
 use super::treatment::KeyRules;
 
 /// What a purge names.
@@ -115,7 +115,7 @@ impl Labels {
     /// The labels of a response for this URL. `authority` as in keys: lower case, without the default port. `target`: path
     /// and query, normalised as in keys.
     pub fn new(scheme: &str, authority: &str, target: &str, tags: Tags) -> Self {
-        Self::of(KeyBuffer::of(scheme, authority, target, &HeaderMap::new(), &KeyRules::default()).to_key(), tags)
+        Self::of(Key::of(scheme, authority, target, &HeaderMap::new(), &KeyRules::default()), tags)
     }
 
     /// The key that it is stored under.

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
-use crate::policy::key::{Key, KeyBuffer};
+use crate::policy::key::Key;
 use crate::policy::naming::{self, Fault};
 use crate::policy::route::Rules;
 use crate::policy::scope::{Scope, Severity};
@@ -216,7 +216,7 @@ impl<'a> Named<'a> {
     fn url(&mut self, scheme: &str, authority: &str, target: &str) {
         let (none, plain) = (HeaderMap::new(), KeyRules::default());
         for form in self.rules.forms(authority, target) {
-            self.keys.push(KeyBuffer::of(scheme, authority, &form, &none, &plain).to_key());
+            self.keys.push(Key::of(scheme, authority, &form, &none, &plain));
             self.scopes.push(Scope::url(scheme, authority, &form));
         }
         self.has_odd_keys |= !self.rules.has_plain_keys(authority, target);

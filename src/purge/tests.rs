@@ -10,7 +10,7 @@ use super::count::{Names, scan};
 use super::*;
 use crate::cache::memory::Limits;
 use crate::cache::sample;
-use crate::policy::key::{Key, KeyBuffer};
+use crate::policy::key::Key;
 use crate::policy::route::Rules;
 use crate::policy::scope::{Labels, Scope, Tags};
 use crate::policy::time::Timestamp;
@@ -20,7 +20,7 @@ use crate::wire::purge::{Matched, Wait};
 const NOW: Timestamp = Timestamp::from_millis(784_111_777_120);
 
 fn key(target: &str) -> Key {
-    KeyBuffer::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default()).to_key()
+    Key::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default())
 }
 
 /// A node with nothing stored.

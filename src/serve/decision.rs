@@ -9,7 +9,7 @@ use super::inquiry::{self, Way};
 use super::look_up::{Found, Need, Usable, is_only_if_cached};
 use super::site::Site;
 use crate::client::Client;
-use crate::policy::key::KeyBuffer;
+use crate::policy::key::Key;
 use crate::policy::outcome::Detail;
 use crate::policy::route::Routed;
 use crate::policy::treatment::OriginId;
@@ -19,7 +19,7 @@ use crate::policy::vary;
 pub(super) struct Course {
     pub(super) routed: Routed,
     pub(super) way: Way,
-    pub(super) key: KeyBuffer,
+    pub(super) key: Key,
 }
 
 impl Course {
@@ -32,7 +32,7 @@ impl Course {
         }
         let way = inquiry::way(&parts.method, &parts.headers, has_body, treatment);
         let scheme = client.scheme.as_str();
-        let key = KeyBuffer::of(scheme, &client.authority, target.as_str(), &parts.headers, &treatment.key);
+        let key = Key::of(scheme, &client.authority, target.as_str(), &parts.headers, &treatment.key);
         Self { routed, way, key }
     }
 }

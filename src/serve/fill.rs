@@ -5,6 +5,7 @@
 //! with it, up to its answer. The body goes on without it as long as somebody else reads or it is to be stored.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,7 +100,7 @@ impl Fill {
 
     /// Asks, hands over what comes of it, and sees it through to the end.
     pub(super) async fn run(self, deliver: impl FnOnce(Delivery)) {
-        let (delivery, rest) = self.ask().await;
+        let (delivery, rest) = pin!(self.ask()).await;
         // First: a place in the body that nobody reads from would hold it up.
         deliver(delivery);
         if let Some(rest) = rest {
@@ -108,30 +109,35 @@ impl Fill {
     }
 
     /// Asks, and judges what comes.
-    pub(super) async fn ask(mut self) -> Fetched {
-        let need = std::mem::replace(&mut self.need, Need::nothing_stored());
-        match elsewhere::seek(self.shared(), self.inquiry(), need, self.lead.is_some()).await {
-            Sought::Found(usable) => {
-                self.land(|| Landing::Promoted(Arc::clone(&usable.entry)));
-                return Self::end(Reply::Promoted(usable), None);
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` carries its arguments twice")]
+    pub(super) fn ask(mut self) -> impl Future<Output = Fetched> + Send {
+        async move {
+            let need = std::mem::replace(&mut self.need, Need::nothing_stored());
+            let sought = pin!(elsewhere::seek(self.shared(), self.inquiry(), need, self.lead.is_some())).await;
+            match sought {
+                Sought::Found(usable) => {
+                    self.land(|| Landing::Promoted(Arc::clone(&usable.entry)));
+                    return Self::end(Reply::Promoted(usable), None);
+                }
+                Sought::Needed(need, lease) => (self.need, self.lease) = (need, lease),
             }
-            Sought::Needed(need, lease) => (self.need, self.lease) = (need, lease),
-        }
-        // The fetch begins now: purges that came meanwhile are known to it.
-        self.judgement.stamp = self.shared().ledger.stamp();
-        forget_dead(&self.judgement.shared.ledger, &mut self.need);
-        self.shared().metrics.fills.inc();
-        let mut question = Question::of(self.inquiry(), &self.need);
-        loop {
-            match self.put(&question).await {
-                Err(error) => {
-                    let failure = Failure::of_origin(self.inquiry(), &error);
-                    return self.failed(&failure);
+            // The fetch begins now: purges that came meanwhile are known to it.
+            self.judgement.stamp = self.shared().ledger.stamp();
+            forget_dead(&self.judgement.shared.ledger, &mut self.need);
+            self.shared().metrics.fills.inc();
+            let mut question = Question::of(self.inquiry(), &self.need);
+            loop {
+                let answer = pin!(self.put(&question)).await;
+                match answer {
+                    Err(error) => {
+                        let failure = Failure::of_origin(self.inquiry(), &error);
+                        return self.failed(&failure);
+                    }
+                    Ok(answer) if question.is_missed_by(&answer) || self.is_spoilt(&question, &answer) => {
+                        question = Question::Whole;
+                    }
+                    Ok(answer) => return self.answered(&question, answer),
                 }
-                Ok(answer) if question.is_missed_by(&answer) || self.is_spoilt(&question, &answer) => {
-                    question = Question::Whole;
-                }
-                Ok(answer) => return self.answered(&question, answer),
             }
         }
     }
@@ -142,12 +148,12 @@ impl Fill {
     }
 
     /// Puts the question to the origin.
-    async fn put(&mut self, question: &Question) -> Result<Answer, OriginError> {
+    fn put<'f>(&'f mut self, question: &'f Question) -> impl Future<Output = Result<Answer, OriginError>> + Send + 'f {
         self.judgement.requested_at = self.shared().clock.now();
         let inquiry = self.inquiry();
         let Some(origin) = inquiry.origin() else { unreachable!("a request without an origin is not fetched") };
         let outbound = inquiry.outbound(question.fields(&inquiry.headers), RequestBody::empty());
-        inquiry.site.origins.fetch(origin, outbound).await
+        inquiry.site.origins.fetch(origin, outbound)
     }
 
     /// Whether the rest of a stored part came with fields that forbid storing the whole: then the whole is asked for,

@@ -1,14 +1,14 @@
 //! Nothing stored will do: who asks the origin, and who waits?
 
-use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
+use futures_util::FutureExt as _;
 use http::{HeaderMap, Method};
 use tokio::sync::oneshot;
 
 use super::failure::{self, Failure};
-use super::fill::{Delivery, Fetched, Fill, Reply};
+use super::fill::{Delivery, Fill, Reply, Rest};
 use super::inquiry::Inquiry;
 use super::judgement::Judgement;
 use super::look_up::{self, Found, Need};
@@ -16,7 +16,7 @@ use super::{Answered, Shared, hit};
 use crate::body::response::{ResponseBody, Source};
 use crate::body::shared::{Reader, SharedBody};
 use crate::cache::entry::{Entry, Head};
-use crate::cache::flight::{Departure, Landing, Lead, Seat};
+use crate::cache::flight::{Departure, Follow, Landing, Lead, Seat};
 use crate::origin::Answer;
 use crate::policy::conditional::Condition;
 use crate::policy::outcome::{Detail, Forward, Outcome};
@@ -31,20 +31,44 @@ pub(super) async fn ask(
     need: Need,
     exchange: &mut Exchange,
 ) -> Option<Answered> {
-    if goes_alone(inquiry, &need) {
-        return Some(fetch(shared, inquiry, need, None, exchange).await);
-    }
-    match shared.flights.board(&inquiry.key, Departure::now(&shared.ledger), may_join(shared, inquiry)) {
-        Seat::Leader(lead) => lead_fetch(shared, inquiry, lead, exchange).await,
-        Seat::Follower(mut follow) => {
-            let landing = follow.landed().await;
-            let answered = follower(shared, inquiry, need, landing, exchange).await;
-            if answered.as_ref().is_some_and(|(_, outcome)| outcome.collapsed) {
-                shared.metrics.collapsed.inc();
+    let (need, lead) = if goes_alone(inquiry, &need) {
+        (need, None)
+    } else {
+        match shared.flights.board(&inquiry.key, Departure::now(&shared.ledger), may_join(shared, inquiry)) {
+            // In a box: most requests do not wait, and would carry the room for it.
+            Seat::Follower(follow) => return Box::pin(wait(shared, inquiry, need, follow, exchange)).await,
+            Seat::Leader(lead) => {
+                // The last leader may have landed in between.
+                let asked = inquiry.asked(shared.clock.now());
+                match hit::find(shared, shared.memory.get_stored(inquiry.key.as_bytes()), &asked) {
+                    Found::Usable(usable) => {
+                        drop(lead);
+                        return Some(hit::respond(shared, inquiry, &usable, &asked));
+                    }
+                    // His answer could not be shared: those behind us need not wait for ours.
+                    Found::Needed(need) if goes_alone(inquiry, &need) => (need, None),
+                    Found::Needed(need) => (need, Some(lead)),
+                }
             }
-            answered
         }
+    };
+    Some(pin!(fetch(shared, inquiry, need, lead, exchange)).await)
+}
+
+/// Waits for what another request's flight brings.
+async fn wait(
+    shared: &Arc<Shared>,
+    inquiry: &Arc<Inquiry>,
+    need: Need,
+    mut follow: Follow<Failure>,
+    exchange: &mut Exchange,
+) -> Option<Answered> {
+    let landing = follow.landed().await;
+    let answered = pin!(follower(shared, inquiry, need, landing, exchange)).await;
+    if answered.as_ref().is_some_and(|(_, outcome)| outcome.collapsed) {
+        shared.metrics.collapsed.inc();
     }
+    answered
 }
 
 /// Which flights a request may join: no purge that is not about a tag has come since they began, nor could have come
@@ -90,28 +114,6 @@ pub(super) fn goes_alone(inquiry: &Inquiry, need: &Need) -> bool {
     need.alone || !inquiry.treatment().collapse || inquiry.method == Method::HEAD || range_of_unknown
 }
 
-/// Leads: looks again, since the last leader may have landed in between, then fetches for all.
-async fn lead_fetch(
-    shared: &Arc<Shared>,
-    inquiry: &Arc<Inquiry>,
-    lead: Lead<Failure>,
-    exchange: &mut Exchange,
-) -> Option<Answered> {
-    let asked = inquiry.asked(shared.clock.now());
-    match hit::find(shared, shared.memory.get_stored(inquiry.key.as_bytes()), &asked) {
-        Found::Usable(usable) => {
-            drop(lead);
-            Some(hit::respond(shared, inquiry, &usable, &asked))
-        }
-        // The last leader's answer could not be shared: those behind us need not wait for ours.
-        Found::Needed(need) if goes_alone(inquiry, &need) => {
-            drop(lead);
-            Some(fetch(shared, inquiry, need, None, exchange).await)
-        }
-        Found::Needed(need) => Some(fetch(shared, inquiry, need, Some(lead), exchange).await),
-    }
-}
-
 /// Fetches, and answers with what comes of it: what others may join in a task of its own, which survives this client.
 async fn fetch(
     shared: &Arc<Shared>,
@@ -127,7 +129,8 @@ async fn fetch(
         // Nobody else can join: until it has an answer it ends with its client, as a passed request does. It counts as under way
         // until what is left of it does.
         let counted = shared.tasks.token();
-        let delivery = go_on(shared, fill.ask().await).await;
+        let (delivery, rest) = pin!(fill.ask()).await;
+        go_on(shared, rest);
         drop(counted);
         delivery
     } else {
@@ -146,21 +149,21 @@ async fn fetch(
 }
 
 /// Answers with the answer to a POST that also answers later GETs (RFC 9110 §9.3.3).
-pub(super) async fn adopt(judgement: Judgement, answer: Answer) -> Answered {
+pub(super) fn adopt(judgement: Judgement, answer: Answer) -> Answered {
     let need = Need { forward: Forward::Method, why: Detail::Method, ..Need::nothing_stored() };
     let (shared, inquiry) = (Arc::clone(&judgement.shared), Arc::clone(&judgement.inquiry));
-    let delivery = go_on(&shared, Fill::begun(judgement, need, None).fresh(answer)).await;
+    let (delivery, rest) = Fill::begun(judgement, need, None).fresh(answer);
+    go_on(&shared, rest);
     respond(&shared, &inquiry, delivery)
 }
 
-/// What a fetch brought its client. The rest of it goes on by itself; what has come whole is stored at once.
-async fn go_on(shared: &Shared, (delivery, rest): Fetched) -> Delivery {
+/// The rest of a fetch goes on by itself; what has come whole is stored at once.
+fn go_on(shared: &Shared, rest: Option<Rest>) {
     if let Some(mut rest) = rest
-        && poll_fn(|cx| Poll::Ready(rest.as_mut().poll(cx).is_pending())).await
+        && (&mut rest).now_or_never().is_none()
     {
         shared.tasks.spawn(rest);
     }
-    delivery
 }
 
 /// The answer that a fetch delivered to the client that started it.
@@ -216,9 +219,9 @@ async fn follower(
         }
         Landing::Troubled => match stale(&need) {
             Some(answered) => Some(answered),
-            None => Some(fetch(shared, inquiry, need, None, exchange).await),
+            None => Some(pin!(fetch(shared, inquiry, need, None, exchange)).await),
         },
-        Landing::Unshareable => Some(fetch(shared, inquiry, need, None, exchange).await),
+        Landing::Unshareable => Some(pin!(fetch(shared, inquiry, need, None, exchange)).await),
         Landing::Streaming(..) | Landing::Stored(_) | Landing::Promoted(_) | Landing::Lost | Landing::Pending => None,
     }
 }

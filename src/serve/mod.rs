@@ -36,12 +36,13 @@ mod site;
 mod through;
 mod tunnel;
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
+use http::Response;
+use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -111,15 +112,14 @@ impl Serve {
         Self(shared)
     }
 
-    /// Answers one request: at once when a fresh stored response will do.
-    pub fn answer(&self, request: Request<RequestBody>, client: Client) -> Answer {
+    /// Answers one request, of this head and this body: at once when a fresh stored response will do.
+    pub fn answer(&self, mut parts: Parts, body: RequestBody, client: Client) -> Answer {
         let shared = &self.0;
         let site = shared.site.load();
-        let (mut parts, body) = request.into_parts();
         let Some(target) = parts.uri.path_and_query().cloned() else {
             unreachable!("accept hands over requests in origin-form only")
         };
-        let mut exchange = Exchange::begin(&shared.telemetry, &parts.method, &target, &client);
+        let exchange = Exchange::begin(&shared.telemetry, &parts.method, &target, &client);
         if parts.method.as_str() == purge::METHOD {
             let purge = purge::Asked { site: Arc::clone(&site), target, headers: parts.headers, client };
             let shared = Arc::clone(shared);
@@ -150,13 +150,9 @@ impl Serve {
             headers: std::mem::take(&mut parts.headers),
             client,
             routed,
-            key: key.to_key(),
+            key,
         });
-        let shared = Arc::clone(shared);
-        Answer::Slow(Box::pin(async move {
-            let (response, outcome) = story(&shared, &inquiry, decision, body, &mut exchange).await;
-            conclude(exchange, response, outcome)
-        }))
+        Answer::Slow(Box::pin(story(Arc::clone(shared), inquiry, decision, body, exchange)))
     }
 }
 
@@ -165,44 +161,59 @@ type Answered = (Response<ResponseBody>, Outcome);
 
 /// The life of a request that no fresh stored response answers at once. A follower whose flight brought another variant
 /// decides anew.
-async fn story(
-    shared: &Arc<Shared>,
-    inquiry: &Arc<Inquiry>,
+///
+/// Futures begin where they are polled (`pin!`), here and further down: awaited as they are, each is copied into the one
+/// around it, with all the room that it has for its own.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` carries its arguments twice")]
+fn story(
+    shared: Arc<Shared>,
+    inquiry: Arc<Inquiry>,
     mut decision: Decision,
     body: RequestBody,
-    exchange: &mut Exchange,
-) -> Answered {
-    for round in 0.. {
-        match decision {
-            // What another node stored is stored.
-            Decision::Refuse(_, Detail::OnlyIfCached) if let Some(usable) = elsewhere::peek(shared, inquiry).await => {
-                return hit::respond(shared, inquiry, &usable, &inquiry.asked(shared.clock.now()));
-            }
-            Decision::Refuse(failure, why) => return failure::refused(inquiry, &failure, why),
-            Decision::Pass(origin, why) => {
-                return Box::pin(pass::pass(shared, inquiry, origin, why, body, exchange)).await;
-            }
-            Decision::Answer(usable) => {
-                return hit::respond(shared, inquiry, &usable, &inquiry.asked(shared.clock.now()));
-            }
-            Decision::Ask(mut need) => {
-                need.alone |= round >= ROUNDS;
-                if let Some(answered) = miss::ask(shared, inquiry, need, exchange).await {
-                    return answered;
+    mut exchange: Box<Exchange>,
+) -> impl Future<Output = Response<ResponseBody>> + Send {
+    async move {
+        let mut round = 0;
+        let (response, outcome) = loop {
+            match decision {
+                // What another node stored is stored.
+                Decision::Refuse(_, Detail::OnlyIfCached)
+                    if let Some(usable) = elsewhere::peek(&shared, &inquiry).await =>
+                {
+                    break hit::respond(&shared, &inquiry, &usable, &inquiry.asked(shared.clock.now()));
+                }
+                Decision::Refuse(failure, why) => break failure::refused(&inquiry, &failure, why),
+                Decision::Pass(origin, why) => {
+                    break Box::pin(pass::pass(&shared, &inquiry, origin, why, body, &mut exchange)).await;
+                }
+                Decision::Answer(usable) => {
+                    break hit::respond(&shared, &inquiry, &usable, &inquiry.asked(shared.clock.now()));
+                }
+                Decision::Ask(mut need) => {
+                    need.alone |= round >= ROUNDS;
+                    if let Some(answered) = pin!(miss::ask(&shared, &inquiry, need, &mut exchange)).await {
+                        break answered;
+                    }
                 }
             }
-        }
-        let asked = inquiry.asked(shared.clock.now());
-        let look = || hit::find(shared, shared.memory.get_stored(inquiry.key.as_bytes()), &asked);
-        decision = decide(Way::Cache, inquiry.origin(), (&inquiry.method, &inquiry.headers), look);
+            round += 1;
+            let asked = inquiry.asked(shared.clock.now());
+            let look = || hit::find(&shared, shared.memory.get_stored(inquiry.key.as_bytes()), &asked);
+            decision = decide(Way::Cache, inquiry.origin(), (&inquiry.method, &inquiry.headers), look);
+        };
+        conclude(exchange, response, outcome)
     }
-    unreachable!("a request that goes alone is answered")
 }
 
 /// Has the access log and the metrics told when the transfer ends.
-fn conclude(mut exchange: Box<Exchange>, response: Response<ResponseBody>, outcome: Outcome) -> Response<ResponseBody> {
+fn conclude(
+    mut exchange: Box<Exchange>,
+    mut response: Response<ResponseBody>,
+    outcome: Outcome,
+) -> Response<ResponseBody> {
     exchange.answered(response.status(), outcome);
-    response.map(|body| body.observed(exchange))
+    response.body_mut().observe(exchange);
+    response
 }
 
 /// An answer: at hand, or on its way. The common case costs no allocation.

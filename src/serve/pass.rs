@@ -44,7 +44,7 @@ pub(super) async fn pass(
         && is_what_get_would_get(inquiry, &answer)
     {
         let (shared, inquiry) = (Arc::clone(shared), Arc::clone(inquiry));
-        return miss::adopt(Judgement { shared, inquiry, stamp, requested_at }, answer).await;
+        return miss::adopt(Judgement { shared, inquiry, stamp, requested_at }, answer);
     }
     if answer.status == StatusCode::SWITCHING_PROTOCOLS {
         return (tunnel::join(shared, inquiry, answer, upgrade, &outcome), outcome);

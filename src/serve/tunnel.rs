@@ -33,7 +33,7 @@ pub(super) fn join(
     outcome: &Outcome,
 ) -> Response<ResponseBody> {
     if let (Some(client), Some(origin)) = (client, answer.upgraded.take()) {
-        shared.tunnels.spawn(relay(client, origin, shared.stop.clone()));
+        shared.tunnels.spawn(relay(client, *origin, shared.stop.clone()));
     }
     let protocol = answer.headers.get(UPGRADE).or_else(|| inquiry.headers.get(UPGRADE)).cloned();
     let mut response = through::respond(answer, inquiry, outcome);

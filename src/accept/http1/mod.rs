@@ -67,11 +67,14 @@ pub(crate) struct Connection<I: Socket, H: Handler> {
 enum Phase<A> {
     /// Waits for a request.
     Waiting,
-    /// One is under way. Boxed: most connections wait, and would carry the room for it.
-    Asked(Box<Exchange<A>>),
+    /// One is under way.
+    Asked(Begun<A>),
     /// Nothing more is said.
     Ending,
 }
+
+/// One request under way. Boxed: most connections wait, and would carry the room for it.
+type Begun<A> = Box<Exchange<A>>;
 
 /// What the handler and its neighbours are to one connection.
 pub(crate) struct Staff<H> {
@@ -106,7 +109,7 @@ impl<I: Socket, H: Handler> Connection<I, H> {
     }
 
     /// Waits for a request that cannot be answered at once. `None`: no other one comes.
-    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Exchange<H::Answer>>, Broken>> {
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Begun<H::Answer>>, Broken>> {
         let mut count = 0;
         loop {
             // A client that does not take its answers is not listened to.
@@ -223,7 +226,7 @@ impl<I: Socket, H: Handler> Connection<I, H> {
     }
 
     /// Begins to answer any other request. `None`: it is refused.
-    fn begin(&mut self, head: Head) -> Option<Exchange<H::Answer>> {
+    fn begin(&mut self, head: Head) -> Option<Begun<H::Answer>> {
         let manner = Manner::of(&head);
         let Head { parts, content, expects_continue, received, .. } = head;
         let (source, intake) =
@@ -235,7 +238,7 @@ impl<I: Socket, H: Handler> Connection<I, H> {
             (None, None)
         };
         let answering = self.reception.receive(parts, source, upgrade, received);
-        Some(Exchange { stage: Stage::Working(answering), intake, manner, upgrader })
+        Some(Box::new(Exchange { stage: Stage::Working(answering), intake, manner, upgrader }))
     }
 
     /// Answers what is no request, and ends the connection: nobody knows where the next one would begin.
@@ -256,7 +259,7 @@ impl<I: Socket, H: Handler> Future for Connection<I, H> {
         loop {
             this.phase = match &mut this.phase {
                 Phase::Waiting => match ready!(this.poll_request(cx))? {
-                    Some(exchange) => Phase::Asked(Box::new(exchange)),
+                    Some(exchange) => Phase::Asked(exchange),
                     None => Phase::Ending,
                 },
                 Phase::Asked(exchange) => {

@@ -306,7 +306,8 @@ mod tests {
 
     use arc_swap::ArcSwap;
     use bytes::Bytes;
-    use http::{Request, Response};
+    use http::Response;
+    use http::request::Parts;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use tokio_util::sync::CancellationToken;
@@ -328,7 +329,7 @@ mod tests {
     impl Handler for AtOnce {
         type Answer = Ready<Response<ResponseBody>>;
 
-        fn handle(&self, _: Request<RequestBody>, _: Client) -> Self::Answer {
+        fn handle(&self, _: Parts, _: RequestBody, _: Client) -> Self::Answer {
             unreachable!("nobody asks it")
         }
 

@@ -17,7 +17,7 @@ use crate::cache::ledger::{STRIDE, Stamp};
 use crate::cache::sample;
 use crate::policy::fields::FieldLines;
 use crate::policy::freshness::{Freshness, GREATEST};
-use crate::policy::key::KeyBuffer;
+use crate::policy::key::Key;
 use crate::policy::scope::{Labels, Tags};
 use crate::policy::time::{Millis, Timestamp};
 use crate::policy::treatment::KeyRules;
@@ -25,7 +25,7 @@ use crate::policy::treatment::KeyRules;
 const MAX_BODY: u64 = 4 * 1024 * 1024;
 
 fn key(target: &str) -> Key {
-    KeyBuffer::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default()).to_key()
+    Key::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default())
 }
 
 fn entry(body: &[u8]) -> Entry {
@@ -281,8 +281,8 @@ fn what_is_not_for_other_nodes_is_not_written() {
 fn a_key_with_secrets_stands_in_no_record() {
     let request = HeaderMap::from_iter([(http::header::COOKIE, HeaderValue::from_static("session=hush-hush"))]);
     let rules = KeyRules { cookies: vec!["session".to_owned()], ..KeyRules::default() };
-    let key = KeyBuffer::of("http", "a.test", "/", &request, &rules).to_key();
-    let other = KeyBuffer::of("http", "a.test", "/", &HeaderMap::new(), &rules).to_key();
+    let key = Key::of("http", "a.test", "/", &request, &rules);
+    let other = Key::of("http", "a.test", "/", &HeaderMap::new(), &rules);
     let written = encode(&key, &entry(b"body")).unwrap();
     let names = encode_names(&key, [&http::header::ACCEPT]).unwrap();
     for record in [&written.head, &names] {

@@ -9,7 +9,7 @@ use crate::cache::ledger::Ledger;
 use crate::cache::sample;
 use crate::cache::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::clock::Moment;
-use crate::policy::key::KeyBuffer;
+use crate::policy::key::Key;
 use crate::policy::reuse::Standing;
 use crate::policy::scope::{Scope, Severity};
 use crate::policy::time::Timestamp;
@@ -25,7 +25,7 @@ fn try_all(test: fn()) {
 }
 
 fn key() -> Key {
-    KeyBuffer::of("http", "a.test", "/", &http::HeaderMap::new(), &KeyRules::default()).to_key()
+    Key::of("http", "a.test", "/", &http::HeaderMap::new(), &KeyRules::default())
 }
 
 /// How a leader's fetch ends.

@@ -65,7 +65,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
-    use crate::policy::key::KeyBuffer;
+    use crate::policy::key::Key;
     use crate::policy::treatment::KeyRules;
 
     type Fields<'a> = &'a [(&'a str, Option<&'a str>)];
@@ -78,9 +78,8 @@ mod tests {
 
     #[test]
     fn names_are_one_hash_tag_and_tell_keys_apart() {
-        let name = |target| {
-            primary("shop", &KeyBuffer::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default()).to_key())
-        };
+        let name =
+            |target| primary("shop", &Key::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default()));
         let first = name("/");
         assert!(first.starts_with("{shop:o:") && first.ends_with('}') && first.len() == 8 + 32 + 1, "{first}");
         assert_ne!(first, name("/x"));

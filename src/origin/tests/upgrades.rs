@@ -33,7 +33,7 @@ async fn a_switch_of_protocols_gives_the_connection_away() {
         (&answer.headers["upgrade"], &answer.headers["connection"]),
         (&"echo".parse().unwrap(), &"upgrade".parse().unwrap())
     );
-    let Upgraded { first, stream: mut tunnel } = answer.upgraded.unwrap();
+    let Upgraded { first, stream: mut tunnel } = *answer.upgraded.unwrap();
     tunnel.write_all(b"marco").await.unwrap();
     let mut said = [0; 9];
     within((&*first).chain(&mut tunnel).read_exact(&mut said)).await.unwrap();

@@ -86,7 +86,7 @@ async fn in_second_tier(shared: &Shared, site: &Site, question: &Question) -> Op
     if way != Way::Cache {
         return None;
     }
-    elsewhere.find(&shared.ledger, &key.to_key(), &parts.headers).await.ok().flatten()
+    elsewhere.find(&shared.ledger, &key, &parts.headers).await.ok().flatten()
 }
 
 impl<'a> Case<'a> {
@@ -94,10 +94,9 @@ impl<'a> Case<'a> {
         let Clean { mut parts, target, client, has_body, .. } = clean;
         let given = parts.headers.clone();
         let Course { routed, way, key } = Course::of(&site, &client, &target, &mut parts, has_body);
-        let inquiry =
-            Inquiry { site, method: parts.method, target, headers: parts.headers, client, routed, key: key.to_key() };
+        let inquiry = Inquiry { site, method: parts.method, target, headers: parts.headers, client, routed, key };
         let now = shared.clock.now();
-        let variants = (way == Way::Cache).then(|| shared.memory.get(key.as_bytes())).flatten();
+        let variants = (way == Way::Cache).then(|| shared.memory.get(inquiry.key.as_bytes())).flatten();
         let decided = |variants: Option<&Variants>| {
             let asked = inquiry.asked(now);
             let look = || look_up::choose(&shared.ledger, variants, &asked, inquiry.directives().as_ref());

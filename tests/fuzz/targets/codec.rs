@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use http::HeaderMap;
 use larder::cache::codec;
-use larder::policy::key::{Key, KeyBuffer};
+use larder::policy::key::Key;
 use larder::policy::treatment::KeyRules;
 use libfuzzer_sys::fuzz_target;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 const MAX_BODY: u64 = 1024 * 1024;
 
 static KEY: LazyLock<Key> =
-    LazyLock::new(|| KeyBuffer::of("http", "a.test", "/", &HeaderMap::new(), &KeyRules::default()).to_key());
+    LazyLock::new(|| Key::of("http", "a.test", "/", &HeaderMap::new(), &KeyRules::default()));
 
 fn sealed(kind: u64, payload: &[u8]) -> Vec<u8> {
     [&[1][..], &xxh3_64_with_seed(payload, kind).to_le_bytes(), payload].concat()

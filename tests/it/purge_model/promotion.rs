@@ -17,7 +17,8 @@ use crate::support::reply::CacheStatus;
 pub(super) async fn get(serve: &Serve, target: &str) -> (String, CacheStatus) {
     let mut request = Request::new(RequestBody::empty());
     *request.uri_mut() = target.parse().expect("a target");
-    let answer = received(serve.answer(request, conductor::client("a.test")).await).await;
+    let (head, body) = request.into_parts();
+    let answer = received(serve.answer(head, body, conductor::client("a.test")).await).await;
     let cache = CacheStatus::of(&answer.headers).expect("every answer has one");
     (answer.body, cache)
 }

@@ -168,7 +168,8 @@ impl World {
         let id = self.requests;
         self.requests += 1;
         self.tell(format!("request {id}: {method} {url} {language} {wish:?}, owed: {owed:?}"));
-        let answer = self.serve.answer(request, conductor::client(host));
+        let (head, body) = request.into_parts();
+        let answer = self.serve.answer(head, body, conductor::client(host));
         let answers = Arc::clone(&self.answers);
         let task = tokio::spawn(async move {
             let answer = received(answer.await).await;

@@ -18,7 +18,7 @@ use crate::cache::tier::{Extent, Tier, Unreachable};
 use crate::clock::Clock;
 use crate::link::{self, Link};
 use crate::policy::freshness::Freshness;
-use crate::policy::key::{Key, KeyBuffer};
+use crate::policy::key::Key;
 use crate::policy::time::Timestamp;
 use crate::policy::treatment::KeyRules;
 use crate::policy::vary::Selecting;
@@ -174,7 +174,7 @@ async fn come_up(links: &Links) {
 }
 
 pub(super) fn key(target: &str) -> Key {
-    KeyBuffer::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default()).to_key()
+    Key::of("http", "a.test", target, &HeaderMap::new(), &KeyRules::default())
 }
 
 pub(super) fn fields(lines: &[(&str, &str)]) -> HeaderMap {
