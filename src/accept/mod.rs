@@ -34,13 +34,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::Response;
 use http::request::Parts;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::body::request::RequestBody;
-use crate::body::response::ResponseBody;
+use crate::body::response::BoxResponse;
 use crate::client::{Client, Plain};
 use crate::config::settings::Server;
 use crate::telemetry::Telemetry;
@@ -52,7 +51,7 @@ use crate::telemetry::Telemetry;
 /// `Connection: upgrade` and `Upgrade`, and its body gives the connection then; no other has.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// The answer under way. Dropped when the client leaves.
-    type Answer: Future<Output = Response<ResponseBody>> + Send + Unpin + 'static;
+    type Answer: Future<Output = BoxResponse> + Send + Unpin + 'static;
 
     /// Begins to answer a request of this head and this body.
     fn handle(&self, head: Parts, body: RequestBody, client: Client) -> Self::Answer;

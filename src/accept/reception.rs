@@ -27,7 +27,7 @@ use super::request::{Examined, Line, Turned, examine};
 use super::{Door, Handler};
 use crate::body::BoxError;
 use crate::body::request::{RequestBody, Source};
-use crate::body::response::ResponseBody;
+use crate::body::response::{BoxResponse, ResponseBody};
 use crate::body::upgrade::Upgrade;
 use crate::client::{Client, RequestId};
 use crate::policy::outcome::{Detail, Outcome};
@@ -115,7 +115,7 @@ impl<H: Handler> Reception<H> {
     }
 
     /// Answers a request that goes no further, and has it counted and logged like the others.
-    fn turn(&self, head: &Parts, turned: Turned, received: Instant) -> Response<ResponseBody> {
+    fn turn(&self, head: &Parts, turned: Turned, received: Instant) -> BoxResponse {
         let (mut response, outcome) = match turned {
             Turned::Options => options(),
             Turned::Away { status, reason } => {
@@ -159,9 +159,9 @@ fn host_as_sent(head: &Parts) -> &str {
 }
 
 /// RFC 9110 §9.3.7: what can be asked of the server as a whole.
-fn options() -> (Response<ResponseBody>, Outcome) {
+fn options() -> (BoxResponse, Outcome) {
     let outcome = Outcome::refused(Detail::Method);
-    let mut response = Response::new(ResponseBody::empty());
+    let mut response = Box::new(Response::new(ResponseBody::empty()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(ALLOW, ALLOWED);
@@ -173,7 +173,7 @@ fn options() -> (Response<ResponseBody>, Outcome) {
 }
 
 /// What a client gets whose handler panicked.
-fn excuse(telemetry: &Telemetry, panic: &(dyn Any + Send)) -> Response<ResponseBody> {
+fn excuse(telemetry: &Telemetry, panic: &(dyn Any + Send)) -> BoxResponse {
     telemetry.metrics().panics.inc();
     let message = panic.downcast_ref::<&str>().copied();
     let message = message.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message");
@@ -209,11 +209,11 @@ pin_project! {
     #[project = StateProjection]
     enum State<A> {
         Working { #[pin] answer: A },
-        Answered { response: Option<Response<ResponseBody>> },
+        Answered { response: Option<BoxResponse> },
     }
 }
 
-impl<A: Future<Output = Response<ResponseBody>>> Future for Answering<A> {
+impl<A: Future<Output = BoxResponse>> Future for Answering<A> {
     type Output = Result<Response<Watched>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Frame;
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Door, Handler, listener};
 use crate::body::BoxError;
 use crate::body::request::RequestBody;
-use crate::body::response::ResponseBody;
+use crate::body::response::{BoxResponse, ResponseBody};
 use crate::client::{Client, Plain};
 use crate::config::settings::Server;
 use crate::policy::outcome::CacheResult;
@@ -36,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 static PIECE: [u8; 65_536] = [b'x'; 65_536];
 
-type Answer = Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>;
+type Answer = Pin<Box<dyn Future<Output = BoxResponse> + Send>>;
 type Script = dyn Fn(Request<RequestBody>, Client) -> Answer + Send + Sync;
 
 #[derive(Clone)]
@@ -118,7 +119,7 @@ impl Edge {
         let socket = listener::bind(([127, 0, 0, 1], 0).into()).expect("a port");
         let address = socket.local_addr().expect("an address");
         let (telemetry, stop) = (Telemetry::silent(), CancellationToken::new());
-        let handler = Scripted(Arc::new(move |request, client| Box::pin(script(request, client))));
+        let handler = Scripted(Arc::new(move |request, client| Box::pin(script(request, client).map(Box::new))));
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let door = Door::new(handler, Arc::clone(&settings), Arc::clone(&telemetry), stop.clone());
         let task = tokio::spawn(listener::serve(socket, door, None));

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 use super::BoxError;
@@ -16,8 +17,7 @@ pub enum Source {
     Empty,
     /// All of it, at hand.
     Full(Bytes),
-    /// A stored body, or pieces of it. Boxed, as the next one: a response is moved several times on its way, and the
-    /// common ones are small.
+    /// A stored body, or pieces of it. Boxed, as the next one: the common ones are small.
     Stored(Box<Cursor>),
     /// A body that a fill is still writing.
     Shared(Box<Reader>),
@@ -40,6 +40,17 @@ pub enum End {
 pub trait Observer: Send {
     /// `bytes` of body went out, and `end` says how it ended.
     fn ended(self: Box<Self>, bytes: u64, end: End);
+}
+
+/// A response to a client. In a box: it goes through many hands.
+pub type BoxResponse = Box<Response<ResponseBody>>;
+
+/// A response of these parts.
+pub fn response(status: StatusCode, headers: HeaderMap, body: ResponseBody) -> BoxResponse {
+    let mut response = Box::new(Response::new(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// A response's body.

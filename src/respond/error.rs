@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
 use super::cache_status;
 use super::head::VIA_LARDER;
-use crate::body::response::ResponseBody;
+use crate::body::response::{BoxResponse, ResponseBody};
 use crate::policy::outcome::Outcome;
 
 /// When to come back after a 503. Longer than it takes to notice that an origin has recovered.
@@ -27,10 +27,10 @@ pub struct Problem<'a> {
 }
 
 /// The whole response to a request with these fields: small, never stored by anybody, JSON where `Accept` prefers it.
-pub fn error(problem: &Problem<'_>, request: &HeaderMap) -> Response<ResponseBody> {
+pub fn error(problem: &Problem<'_>, request: &HeaderMap) -> BoxResponse {
     let json = prefers_json(request);
     let text = if json { json_text(problem) } else { plain_text(problem) };
-    let mut response = Response::new(ResponseBody::full(text));
+    let mut response = Box::new(Response::new(ResponseBody::full(text)));
     *response.status_mut() = problem.status;
     let headers = response.headers_mut();
     let kind = if json { "application/json" } else { "text/plain; charset=utf-8" };

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::head::finish;
-use crate::body::response::{ResponseBody, Source};
+use crate::body::response::{BoxResponse, ResponseBody, Source, response};
 use crate::body::stored::{Cursor, Section};
 use crate::cache::entry::{Entry, Head};
 use crate::policy::conditional::{self, Condition};
@@ -33,7 +33,7 @@ pub struct Asked<'a> {
 }
 
 /// Answers from a stored response that holds all of the representation, or the part that is wanted.
-pub fn respond(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<ResponseBody> {
+pub fn respond(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> BoxResponse {
     let head = &entry.head;
     match condition(head, asked) {
         Condition::NotModified => return not_modified(head, asked, outcome),
@@ -85,7 +85,7 @@ fn base(head: &Head, asked: &Asked<'_>, outcome: &Outcome, mut headers: HeaderMa
     headers
 }
 
-fn whole(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<ResponseBody> {
+fn whole(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> BoxResponse {
     let headers = base(&entry.head, asked, outcome, entry.head.headers.to_map());
     let body = if asked.method == Method::HEAD {
         ResponseBody::empty()
@@ -94,7 +94,7 @@ fn whole(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<Respon
     } else {
         ResponseBody::new(Source::Stored(Box::new(Cursor::new(entry.body.clone(), 0..u64::MAX))))
     };
-    answer(entry.head.status, headers, body)
+    response(entry.head.status, headers, body)
 }
 
 /// The head of a response whose body is still arriving; `fields` are those of the head, as a map.
@@ -104,28 +104,22 @@ pub fn streaming(
     asked: &Asked<'_>,
     outcome: &Outcome,
     body: ResponseBody,
-) -> Response<ResponseBody> {
-    answer(head.status, base(head, asked, outcome, fields), body)
+) -> BoxResponse {
+    response(head.status, base(head, asked, outcome, fields), body)
 }
 
 /// RFC 9110 §15.4.5.
-pub fn not_modified(head: &Head, asked: &Asked<'_>, outcome: &Outcome) -> Response<ResponseBody> {
+pub fn not_modified(head: &Head, asked: &Asked<'_>, outcome: &Outcome) -> BoxResponse {
     let lines: FieldLines = conditional::not_modified_lines(head.headers.iter()).collect();
     bare(StatusCode::NOT_MODIFIED, lines.into_map(), head, asked, outcome)
 }
 
-fn bare(
-    status: StatusCode,
-    headers: HeaderMap,
-    head: &Head,
-    asked: &Asked<'_>,
-    outcome: &Outcome,
-) -> Response<ResponseBody> {
-    answer(status, base(head, asked, outcome, headers), ResponseBody::empty())
+fn bare(status: StatusCode, headers: HeaderMap, head: &Head, asked: &Asked<'_>, outcome: &Outcome) -> BoxResponse {
+    response(status, base(head, asked, outcome, headers), ResponseBody::empty())
 }
 
 /// RFC 9110 §15.5.17.
-fn unsatisfiable(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Response<ResponseBody> {
+fn unsatisfiable(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> BoxResponse {
     let validators = entry.head.headers.iter().filter(|line| matches!(line.name, b"etag" | b"last-modified"));
     let mut headers = validators.collect::<FieldLines>().into_map();
     headers.insert(CONTENT_RANGE, range::unsatisfied_range(entry.complete_length()));
@@ -133,7 +127,7 @@ fn unsatisfiable(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome) -> Respons
 }
 
 /// RFC 9110 §15.3.7. What a part is of, and where parts end, rules do not change.
-fn partial(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome, parts: &[Range<u64>]) -> Response<ResponseBody> {
+fn partial(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome, parts: &[Range<u64>]) -> BoxResponse {
     let mut headers = base(&entry.head, asked, outcome, entry.head.headers.to_map());
     let offset = entry.part().map_or(0, |part| part.first);
     let complete = entry.complete_length();
@@ -154,7 +148,7 @@ fn partial(entry: &Entry, asked: &Asked<'_>, outcome: &Outcome, parts: &[Range<u
         Cursor::over(entry.body.clone(), sections)
     };
     headers.insert(CONTENT_LENGTH, HeaderValue::from(cursor.remaining()));
-    answer(StatusCode::PARTIAL_CONTENT, headers, ResponseBody::new(Source::Stored(Box::new(cursor))))
+    response(StatusCode::PARTIAL_CONTENT, headers, ResponseBody::new(Source::Stored(Box::new(cursor))))
 }
 
 /// RFC 9110 §14.6.
@@ -173,11 +167,4 @@ fn part_head(boundary: &str, content_type: Option<&HeaderValue>, part: &Range<u6
 
 fn value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("digits, spaces and letters are a field value")
-}
-
-fn answer(status: StatusCode, headers: HeaderMap, body: ResponseBody) -> Response<ResponseBody> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
 }

@@ -22,7 +22,7 @@ pub(super) fn answer(tokens: &Tokens, method: &Method, target: &PathAndQuery, cl
         return None;
     }
     let outcome = Outcome::refused(Detail::AcmeChallenge);
-    let mut response = Response::new(ResponseBody::full(shown.as_bytes().to_vec()));
+    let mut response = Box::new(Response::new(ResponseBody::full(shown.as_bytes().to_vec())));
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

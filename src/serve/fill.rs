@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::Body as _;
 
 use super::elsewhere::{self, Sought};
@@ -24,7 +24,7 @@ use super::pour::Pour;
 use super::question::Question;
 use super::{Shared, through};
 use crate::body::request::RequestBody;
-use crate::body::response::ResponseBody;
+use crate::body::response::BoxResponse;
 use crate::body::shared::{Reader, Writer, shared_body};
 use crate::cache::entry::{Entry, Head, Part};
 use crate::cache::flight::{Landing, Lead};
@@ -55,9 +55,9 @@ pub(super) enum Reply {
     /// A stored response.
     Stored(Arc<Entry>, Outcome),
     /// A response that is arriving; its fields once more, as a map.
-    Streaming(Arc<Head>, HeaderMap, Reader, Outcome),
+    Streaming(Arc<Head>, HeaderMap, Box<Reader>, Outcome),
     /// A response for this client alone.
-    Through(Response<ResponseBody>, Outcome),
+    Through(BoxResponse, Outcome),
     /// None.
     Failed(Failure, Outcome),
 }
@@ -365,7 +365,7 @@ impl Fill {
         };
         let ttl = Some(head.freshness.ttl(head.received_at));
         let outcome = Outcome { forward_status: Some(answer.status), stored: true, ttl, ..self.need.outcome() };
-        let reply = Reply::Streaming(Arc::clone(&head), fields, reader, outcome);
+        let reply = Reply::Streaming(Arc::clone(&head), fields, Box::new(reader), outcome);
         (Delivery { reply, origin }, Some(Box::pin(self.pour(head, part, length, writer, answer.body))))
     }
 

@@ -13,7 +13,7 @@ use super::inquiry::Inquiry;
 use super::judgement::Judgement;
 use super::look_up::{self, Found, Need};
 use super::{Answered, Shared, hit};
-use crate::body::response::{ResponseBody, Source};
+use crate::body::response::{BoxResponse, ResponseBody, Source};
 use crate::body::shared::{Reader, SharedBody};
 use crate::cache::entry::{Entry, Head};
 use crate::cache::flight::{Departure, Follow, Landing, Lead, Seat};
@@ -227,14 +227,8 @@ async fn follower(
 }
 
 /// A follower's answer from a body that is still growing; `None` when its beginning is no longer kept.
-fn join(
-    head: &Head,
-    body: &SharedBody,
-    inquiry: &Inquiry,
-    shared: &Shared,
-    outcome: &Outcome,
-) -> Option<http::Response<ResponseBody>> {
-    let reader = body.reader()?;
+fn join(head: &Head, body: &SharedBody, inquiry: &Inquiry, shared: &Shared, outcome: &Outcome) -> Option<BoxResponse> {
+    let reader = Box::new(body.reader()?);
     Some(streamed(head, || head.headers.to_map(), inquiry, shared, outcome, reader))
 }
 
@@ -246,13 +240,13 @@ fn streamed(
     inquiry: &Inquiry,
     shared: &Shared,
     outcome: &Outcome,
-    reader: Reader,
-) -> http::Response<ResponseBody> {
+    reader: Box<Reader>,
+) -> BoxResponse {
     let asked = inquiry.asked(shared.clock.now());
     match stored::condition(head, &asked) {
         Condition::NotModified => stored::not_modified(head, &asked, outcome),
         Condition::Proceed => {
-            let body = ResponseBody::new(Source::Shared(Box::new(reader)));
+            let body = ResponseBody::new(Source::Shared(reader));
             stored::streaming(head, fields(), &asked, outcome, body)
         }
     }

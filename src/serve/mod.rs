@@ -41,7 +41,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
-use http::Response;
 use http::request::Parts;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,7 +53,7 @@ pub use self::metrics::Metrics;
 pub use self::site::Site;
 use crate::acme::tokens::Tokens;
 use crate::body::request::RequestBody;
-use crate::body::response::ResponseBody;
+use crate::body::response::BoxResponse;
 use crate::cache::flight::Flights;
 use crate::cache::ledger::Ledger;
 use crate::cache::memory::Memory;
@@ -152,12 +151,15 @@ impl Serve {
             routed,
             key,
         });
-        Answer::Slow(Box::pin(story(Arc::clone(shared), inquiry, decision, body, exchange)))
+        // The room comes first, so that the story begins in it: it is large, and would be copied there.
+        let place = Box::new_uninit();
+        let story = Box::write(place, story(Arc::clone(shared), inquiry, decision, body, exchange));
+        Answer::Slow(Box::into_pin(story))
     }
 }
 
 /// An answer and what is to be said of it.
-type Answered = (Response<ResponseBody>, Outcome);
+type Answered = (BoxResponse, Outcome);
 
 /// The life of a request that no fresh stored response answers at once. A follower whose flight brought another variant
 /// decides anew.
@@ -171,7 +173,7 @@ fn story(
     mut decision: Decision,
     body: RequestBody,
     mut exchange: Box<Exchange>,
-) -> impl Future<Output = Response<ResponseBody>> + Send {
+) -> impl Future<Output = BoxResponse> + Send {
     async move {
         let mut round = 0;
         let (response, outcome) = loop {
@@ -206,26 +208,22 @@ fn story(
 }
 
 /// Has the access log and the metrics told when the transfer ends.
-fn conclude(
-    mut exchange: Box<Exchange>,
-    mut response: Response<ResponseBody>,
-    outcome: Outcome,
-) -> Response<ResponseBody> {
+fn conclude(mut exchange: Box<Exchange>, mut response: BoxResponse, outcome: Outcome) -> BoxResponse {
     exchange.answered(response.status(), outcome);
     response.body_mut().observe(exchange);
     response
 }
 
-/// An answer: at hand, or on its way. The common case costs no allocation.
+/// An answer: at hand, or on its way.
 pub enum Answer {
     /// At hand; taken when polled.
-    Ready(Option<Response<ResponseBody>>),
+    Ready(Option<BoxResponse>),
     /// On its way.
-    Slow(Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>),
+    Slow(Pin<Box<dyn Future<Output = BoxResponse> + Send>>),
 }
 
 impl Future for Answer {
-    type Output = Response<ResponseBody>;
+    type Output = BoxResponse;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {

@@ -81,7 +81,7 @@ async fn drain(mut body: RequestBody) {
 fn confirm(receipt: &Receipt) -> Answered {
     let outcome = Outcome::refused(Detail::Purge);
     let text = serde_json::to_string(receipt).expect("a receipt holds nothing that JSON cannot say");
-    let mut response = Response::new(ResponseBody::full(text + "\n"));
+    let mut response = Box::new(Response::new(ResponseBody::full(text + "\n")));
     *response.status_mut() = answer::status(receipt);
     let is_untold = response.status() == StatusCode::SERVICE_UNAVAILABLE;
     let fields = response.headers_mut();

@@ -1,17 +1,17 @@
 //! A response of the origin goes to one client as it came, and nowhere else.
 
 use http::header::AGE;
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::inquiry::Inquiry;
-use crate::body::response::ResponseBody;
+use crate::body::response::{BoxResponse, ResponseBody, response};
 use crate::origin::Answer;
 use crate::policy::directives::CDN_CACHE_CONTROL;
 use crate::policy::outcome::Outcome;
 use crate::respond::head;
 
 /// The origin's response, with what we add to every answer.
-pub(super) fn respond(answer: Answer, inquiry: &Inquiry, outcome: &Outcome) -> Response<ResponseBody> {
+pub(super) fn respond(answer: Answer, inquiry: &Inquiry, outcome: &Outcome) -> BoxResponse {
     let mut headers = answer.headers;
     if !inquiry.site.expose_hidden {
         let hidden = take_hidden(&mut headers, inquiry);
@@ -29,10 +29,7 @@ pub(super) fn respond(answer: Answer, inquiry: &Inquiry, outcome: &Outcome) -> R
         Ok(whole) => ResponseBody::full(whole),
         Err(coming) => ResponseBody::stream(coming),
     };
-    let mut response = Response::new(body);
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = headers;
-    response
+    response(answer.status, headers, body)
 }
 
 /// Takes the fields out that are meant for caches, and gives them.

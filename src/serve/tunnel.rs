@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Response};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::inquiry::Inquiry;
 use super::{Shared, through};
-use crate::body::response::ResponseBody;
+use crate::body::response::{BoxResponse, ResponseBody};
 use crate::body::upgrade::{Upgrade, Upgraded};
 use crate::origin::Answer;
 use crate::policy::outcome::Outcome;
@@ -31,7 +31,7 @@ pub(super) fn join(
     mut answer: Answer,
     client: Option<Upgrade>,
     outcome: &Outcome,
-) -> Response<ResponseBody> {
+) -> BoxResponse {
     if let (Some(client), Some(origin)) = (client, answer.upgraded.take()) {
         shared.tunnels.spawn(relay(client, *origin, shared.stop.clone()));
     }

@@ -17,7 +17,7 @@ use crate::accept::reception::{Answering, Watched};
 use crate::accept::socket::Socket;
 use crate::body::BoxError;
 use crate::body::http1::outgoing::{Framing, WrongLength};
-use crate::body::response::ResponseBody;
+use crate::body::response::BoxResponse;
 use crate::body::upgrade::Upgrader;
 
 /// One request under way.
@@ -70,7 +70,7 @@ pub(crate) enum Broken {
 
 impl<A> Exchange<A>
 where
-    A: Future<Output = Response<ResponseBody>> + Unpin,
+    A: Future<Output = BoxResponse> + Unpin,
 {
     /// Goes on. `is_last`: no other request is wanted.
     pub(super) fn poll<I: Socket>(

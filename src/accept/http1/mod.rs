@@ -190,9 +190,16 @@ impl<I: Socket, H: Handler> Connection<I, H> {
             let received = Instant::now();
             let behind = &bytes[lines.bytes.len()..];
             if !self.answer_at_once(&lines, received) {
-                let head = Head::of(&lines, received).map_err(|fault| self.refuse(fault)).ok()?;
-                *bytes = behind;
-                return Some(head);
+                return match Head::of(&lines, received) {
+                    Ok(head) => {
+                        *bytes = behind;
+                        Some(head)
+                    }
+                    Err(fault) => {
+                        self.refuse(fault);
+                        None
+                    }
+                };
             }
             *bytes = behind;
         }

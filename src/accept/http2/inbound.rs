@@ -306,7 +306,6 @@ mod tests {
 
     use arc_swap::ArcSwap;
     use bytes::Bytes;
-    use http::Response;
     use http::request::Parts;
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -318,7 +317,7 @@ mod tests {
     use crate::accept::connection::{Ends, Facts};
     use crate::accept::tests::settings;
     use crate::body::request::RequestBody;
-    use crate::body::response::ResponseBody;
+    use crate::body::response::BoxResponse;
     use crate::client::{Client, Plain, Scheme};
     use crate::telemetry::Telemetry;
 
@@ -327,7 +326,7 @@ mod tests {
     struct AtOnce;
 
     impl Handler for AtOnce {
-        type Answer = Ready<Response<ResponseBody>>;
+        type Answer = Ready<BoxResponse>;
 
         fn handle(&self, _: Parts, _: RequestBody, _: Client) -> Self::Answer {
             unreachable!("nobody asks it")

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use http::{HeaderMap, Response};
+use http::HeaderMap;
 use http_body_util::BodyExt;
-use larder::body::response::ResponseBody;
+use larder::body::response::BoxResponse;
 
 use crate::support::reply::CacheStatus;
 
@@ -16,7 +16,7 @@ pub(super) struct Answer {
 }
 
 /// Reads a response to its end, sound or broken.
-pub(super) async fn received(response: Response<ResponseBody>) -> Answer {
+pub(super) async fn received(response: BoxResponse) -> Answer {
     let (head, mut incoming) = response.into_parts();
     let (mut body, mut whole) = (Vec::new(), true);
     while let Some(frame) = incoming.frame().await {
