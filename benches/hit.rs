@@ -11,14 +11,13 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use larder::body::request::RequestBody;
 use larder::body::stored::StoredBody;
 use larder::cache::entry::{Entry, Head};
-use larder::cache::fields::StoredFields;
+use larder::cache::fields::{RareFields, StoredFields};
 use larder::cache::flight::Flights;
 use larder::cache::ledger::Ledger;
 use larder::cache::memory::{Limits, Memory};
 use larder::client::{Client, RequestId, Scheme};
 use larder::clock::Clock;
 use larder::origin::{Context, Origins};
-use larder::policy::fields::FieldLines;
 use larder::policy::freshness::Freshness;
 use larder::policy::route::Rules;
 use larder::policy::scope::{Labels, Tags};
@@ -65,7 +64,7 @@ fn entry(target: &str, ledger: &Ledger, clock: &Clock) -> Entry {
         status: StatusCode::OK,
         selecting: vary::selecting(&headers, &HeaderMap::new()).expect("no Vary"),
         headers: StoredFields::from(&headers),
-        hidden: FieldLines::default(),
+        hidden: RareFields::default(),
         freshness: Freshness::new(now, Duration::ZERO, Duration::from_hours(1)),
         received_at: now,
         fetch_cost: Duration::from_millis(5).into(),

@@ -8,10 +8,9 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::StatusCode;
 use larder::body::stored::StoredBody;
 use larder::cache::entry::{Entry, Head};
-use larder::cache::fields::StoredFields;
+use larder::cache::fields::{RareFields, StoredFields};
 use larder::cache::ledger::{Ledger, Stamp};
 use larder::cache::memory::{Limits, Memory};
-use larder::policy::fields::FieldLines;
 use larder::policy::freshness::Freshness;
 use larder::policy::reuse::Standing;
 use larder::policy::scope::{Labels, Scope, Severity, Tags};
@@ -34,7 +33,7 @@ fn entry(target: &str, tags: &[&str], stamp: Stamp) -> Arc<Entry> {
     let head = Head {
         status: StatusCode::OK,
         headers: StoredFields::default(),
-        hidden: FieldLines::default(),
+        hidden: RareFields::default(),
         selecting: Selecting::Any,
         freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::from_hours(1)),
         received_at: Timestamp::EPOCH,

@@ -3,11 +3,11 @@
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use super::fields::StoredFields;
+use super::fields::{RareFields, StoredFields};
 use super::ledger::{Ledger, Stamp};
 use super::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::body::stored::StoredBody;
-use crate::policy::fields::{FieldLines, Fields as _};
+use crate::policy::fields::Fields as _;
 use crate::policy::freshness::Freshness;
 use crate::policy::range;
 use crate::policy::reuse::Standing;
@@ -16,7 +16,7 @@ use crate::policy::time::{Micros, Timestamp};
 use crate::policy::vary::Selecting;
 
 /// Bytes that an entry costs beyond its fields, its names and its body: itself, and what the allocator rounds up.
-const OVERHEAD: u64 = 288;
+const OVERHEAD: u64 = 256;
 
 /// A stored response: a head, its body, and what is known of its use. Trailers go to those who read the body as it
 /// arrives, and are not kept (RFC 9110 §6.5.1 lets a recipient discard them).
@@ -30,8 +30,6 @@ pub struct Entry {
     pub(super) part: Option<Box<Part>>,
     /// The ledger's revision at which it was last found alive; zero: never looked at.
     alive_at: AtomicU64,
-    /// When it last answered, in milliseconds since the epoch; kept only where variants compete.
-    used_at: AtomicU64,
     /// How often it answered.
     hits: AtomicU32,
     /// Whether its fields can be sent as they are kept: they state a date and a length, and no age.
@@ -46,7 +44,7 @@ pub struct Head {
     /// The fields that clients get, as they came, those of a connection and `Age` removed.
     pub headers: StoredFields,
     /// The fields meant for caches (tags, targeted cache control); kept for a later 304, not sent on.
-    pub hidden: FieldLines,
+    pub hidden: RareFields,
     /// The request fields that selected this variant.
     pub selecting: Selecting,
     /// Its age and its deadlines.
@@ -104,17 +102,8 @@ impl Entry {
     /// A stored response, not looked at yet.
     pub fn new(mut head: Head, body: StoredBody, part: Option<Part>) -> Self {
         head.headers.share(head.labels.url());
-        let used_at = AtomicU64::new(head.received_at.as_millis());
         let is_ready = states_all_but_age(&head.headers);
-        Self {
-            head,
-            body,
-            part: part.map(Box::new),
-            alive_at: AtomicU64::new(0),
-            used_at,
-            hits: AtomicU32::new(0),
-            is_ready,
-        }
+        Self { head, body, part: part.map(Box::new), alive_at: AtomicU64::new(0), hits: AtomicU32::new(0), is_ready }
     }
 
     /// Which part of the representation the body is; `None`: all of it.
@@ -157,11 +146,6 @@ impl Entry {
         self.head.selecting == other.head.selecting
     }
 
-    /// Takes down that it answered.
-    pub fn used(&self, now: Timestamp) {
-        self.used_at.store(now.as_millis(), Ordering::Relaxed);
-    }
-
     /// Counts an answer.
     pub fn count_hit(&self) {
         // Begins anew after four billion: a number to look at.
@@ -171,11 +155,6 @@ impl Entry {
     /// How often it answered, since it was stored or last freshened.
     pub fn hits(&self) -> u64 {
         self.hits.load(Ordering::Relaxed).into()
-    }
-
-    /// When it last answered, or came.
-    pub fn used_at(&self) -> Timestamp {
-        Timestamp::from_millis(self.used_at.load(Ordering::Relaxed))
     }
 
     /// The length of the whole representation, as far as it is known.
@@ -244,6 +223,6 @@ mod tests {
     #[test]
     fn what_is_kept_of_a_response_beside_its_bytes_stays_small() {
         // With its two reference counts it fills a size of the allocator's; one word more takes 32 bytes more.
-        assert_eq!(size_of::<Entry>() + 2 * size_of::<usize>(), 224);
+        assert_eq!(size_of::<Entry>() + 2 * size_of::<usize>(), 192);
     }
 }

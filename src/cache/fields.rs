@@ -61,6 +61,45 @@ impl StoredFields {
     }
 }
 
+/// Fields that most stored responses have none of.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct RareFields(Option<Box<FieldLines>>);
+
+impl RareFields {
+    /// The lines.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_deref().map_or(&[], FieldLines::as_bytes)
+    }
+
+    /// Each line.
+    pub fn iter(&self) -> impl Iterator<Item = Line<'_>> + Clone {
+        lines_of(self.as_bytes())
+    }
+
+    /// The same as a map, which does not hold on to this.
+    pub fn to_map(&self) -> HeaderMap {
+        self.0.as_deref().map(FieldLines::to_map).unwrap_or_default()
+    }
+}
+
+impl From<FieldLines> for RareFields {
+    fn from(lines: FieldLines) -> Self {
+        Self((!lines.as_bytes().is_empty()).then(|| Box::new(lines)))
+    }
+}
+
+impl From<&HeaderMap> for RareFields {
+    fn from(map: &HeaderMap) -> Self {
+        Self::from(FieldLines::from(map))
+    }
+}
+
+impl fmt::Debug for RareFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.iter().collect::<FieldLines>(), f)
+    }
+}
+
 impl Fields for StoredFields {
     fn lines(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
         values_of(self.iter(), name)

@@ -300,10 +300,9 @@ mod tests {
     use super::*;
     use crate::body::stored::StoredBody;
     use crate::cache::entry::{Head, Part};
-    use crate::cache::fields::StoredFields;
+    use crate::cache::fields::{RareFields, StoredFields};
     use crate::cache::ledger::Stamp;
     use crate::cache::variants::Mark;
-    use crate::policy::fields::FieldLines;
     use crate::policy::freshness::Freshness;
     use crate::policy::key::Key;
     use crate::policy::outcome::Detail;
@@ -332,7 +331,7 @@ mod tests {
             status: if part.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK },
             selecting: vary::selecting(&headers, &request).expect("not *"),
             headers: StoredFields::from(&headers),
-            hidden: FieldLines::default(),
+            hidden: RareFields::default(),
             freshness: Freshness::new(NOW, Duration::ZERO, Duration::from_mins(1)),
             received_at: NOW,
             fetch_cost: Micros::default(),
@@ -357,9 +356,14 @@ mod tests {
         let english = entry("en", "en", None);
         memory.put(Arc::clone(&english), None);
         memory.put(entry("de", "de", None), None);
-        memory.put(entry("de, anew", "de", None), None);
+        let used = |entry, secs| {
+            memory.get(key.as_bytes()).expect("stored").used(entry, NOW.plus(Duration::from_secs(secs)));
+        };
+        used(&english, 2);
+        let german = entry("de, anew", "de", None);
+        memory.put(Arc::clone(&german), None);
+        used(&german, 1);
         assert_eq!(bodies(&memory, &key), [b"de, anew".to_vec(), b"en".to_vec()]);
-        english.used(NOW.plus(Duration::from_secs(1)));
         memory.put(entry("fr", "fr", None), None);
         assert_eq!(bodies(&memory, &key), [b"fr".to_vec(), b"en".to_vec()], "de was used least recently");
     }

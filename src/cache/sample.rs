@@ -6,10 +6,9 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::entry::{Entry, Head};
-use super::fields::StoredFields;
+use super::fields::{RareFields, StoredFields};
 use super::ledger::Stamp;
 use crate::body::stored::StoredBody;
-use crate::policy::fields::FieldLines;
 use crate::policy::freshness::Freshness;
 use crate::policy::scope::{Labels, Tags};
 use crate::policy::time::{Micros, Timestamp};
@@ -25,7 +24,7 @@ pub(crate) fn entry(labels: Labels, stamp: Stamp, body: Bytes) -> Entry {
     let head = Head {
         status: StatusCode::OK,
         headers: StoredFields::default(),
-        hidden: FieldLines::default(),
+        hidden: RareFields::default(),
         selecting: Selecting::Any,
         freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::from_mins(1)),
         received_at: Timestamp::EPOCH,

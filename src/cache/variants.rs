@@ -4,6 +4,7 @@ use std::slice;
 use std::sync::{Arc, Weak};
 
 use super::entry::Entry;
+use super::sync::atomic::{AtomicU64, Ordering};
 use crate::policy::key::Key;
 use crate::policy::outcome::Detail;
 use crate::policy::time::Timestamp;
@@ -22,11 +23,13 @@ enum Kept {
 }
 
 /// Bytes that these cost beside the responses, whose pointers are part of what is reckoned for each.
-const MORE_OVERHEAD: u64 = 128;
+const MORE_OVERHEAD: u64 = 176;
 
 #[derive(Debug)]
 pub(super) struct More {
     entries: Box<[Arc<Entry>]>,
+    /// When each of them last answered, or came, in milliseconds since the epoch.
+    used_at: Box<[AtomicU64]>,
     marks: Marks,
     key: Key,
 }
@@ -112,14 +115,43 @@ fn furthest(one: Option<Mark>, other: Option<Mark>) -> Option<Mark> {
     }
 }
 
+/// One more owner of a variant.
+fn shared((entry, used_at): (&Arc<Entry>, Timestamp)) -> (Arc<Entry>, Timestamp) {
+    (Arc::clone(entry), used_at)
+}
+
 impl Variants {
-    fn new(key: &Key, mut entries: Vec<Arc<Entry>>, marks: Marks) -> Self {
+    /// These responses, the latest first, with when each was last used.
+    fn new(key: &Key, mut entries: Vec<(Arc<Entry>, Timestamp)>, marks: Marks) -> Self {
         let is_marked = marks != Marks::default();
         Self(match entries.len() {
             0 if !is_marked => Kept::Nothing,
-            1 if !is_marked => Kept::One(entries.swap_remove(0)),
-            _ => Kept::More(Arc::new(More { entries: entries.into_boxed_slice(), marks, key: key.clone() })),
+            1 if !is_marked => Kept::One(entries.swap_remove(0).0),
+            _ => {
+                let used_at = entries.iter().map(|(_, used_at)| AtomicU64::new(used_at.as_millis())).collect();
+                let entries = entries.into_iter().map(|(entry, _)| entry).collect();
+                Kept::More(Arc::new(More { entries, used_at, marks, key: key.clone() }))
+            }
         })
+    }
+
+    /// Each variant, and when it last answered, or came.
+    fn uses(&self) -> impl Iterator<Item = (&Arc<Entry>, Timestamp)> {
+        let used_at = |index: usize, entry: &Entry| match &self.0 {
+            Kept::More(more) => Timestamp::from_millis(more.used_at[index].load(Ordering::Relaxed)),
+            // It has nobody to compete with.
+            Kept::Nothing | Kept::One(_) => entry.head.received_at,
+        };
+        self.entries().iter().enumerate().map(move |(index, entry)| (entry, used_at(index, entry)))
+    }
+
+    /// Takes down that one of them answered.
+    pub fn used(&self, entry: &Arc<Entry>, now: Timestamp) {
+        if let Kept::More(more) = &self.0
+            && let Some(index) = more.entries.iter().position(|other| Arc::ptr_eq(other, entry))
+        {
+            more.used_at[index].store(now.as_millis(), Ordering::Relaxed);
+        }
     }
 
     /// Whether it is what is stored under this key.
@@ -189,10 +221,10 @@ impl Variants {
     pub(super) fn with(&self, entry: Arc<Entry>, gone: Option<&Arc<Entry>>, limit: usize) -> Self {
         let mut entries = Vec::with_capacity(self.entries().len() + 1);
         let is_gone = |other: &Arc<Entry>| gone.is_some_and(|gone| Arc::ptr_eq(other, gone));
-        let others = self.entries().iter().filter(|other| !is_gone(other) && !other.selects_like(&entry));
-        entries.extend(others.map(Arc::clone));
+        let others = self.uses().filter(|(other, _)| !is_gone(other) && !other.selects_like(&entry));
+        entries.extend(others.map(shared));
         if entries.len() >= limit.max(1) {
-            let idlest = (0..entries.len()).min_by_key(|index| entries[*index].used_at());
+            let idlest = (0..entries.len()).min_by_key(|index| entries[*index].1);
             if let Some(idlest) = idlest {
                 entries.remove(idlest);
             }
@@ -200,21 +232,21 @@ impl Variants {
         // A response that was fresh when it came could be shared; one that was not says nothing new.
         let is_shareable = entry.head.freshness.is_fresh(entry.head.received_at);
         let marks = if is_shareable { Marks::default() } else { self.marks() };
-        let key = entry.head.labels.key().clone();
-        entries.insert(0, entry);
+        let (key, received_at) = (entry.head.labels.key().clone(), entry.head.received_at);
+        entries.insert(0, (entry, received_at));
         Self::new(&key, entries, marks)
     }
 
     /// These variants with `marks` as well.
     #[must_use]
     pub(super) fn marked(&self, key: &Key, marks: Marks) -> Self {
-        Self::new(key, self.entries().to_vec(), self.marks().and(marks))
+        Self::new(key, self.uses().map(shared).collect(), self.marks().and(marks))
     }
 
     /// These variants without one; `None`: nothing is left to know.
     pub(super) fn without(&self, entry: &Arc<Entry>) -> Option<Self> {
-        let others = self.entries().iter().filter(|other| !Arc::ptr_eq(other, entry));
-        let left = Self::new(entry.head.labels.key(), others.map(Arc::clone).collect(), self.marks());
+        let others = self.uses().filter(|(other, _)| !Arc::ptr_eq(other, entry));
+        let left = Self::new(entry.head.labels.key(), others.map(shared).collect(), self.marks());
         (!matches!(left.0, Kept::Nothing)).then_some(left)
     }
 }

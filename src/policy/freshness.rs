@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::directives::{Governing, Source};
 use super::fields::Fields;
-use super::time::{Millis, Timestamp, parse_http_date};
+use super::time::{Span, Timestamp, parse_http_date};
 
 /// RFC 9111 §1.2.2: the greatest age and the greatest lifetime there are.
 pub const GREATEST: Duration = Duration::from_secs(1 << 31);
@@ -17,11 +17,11 @@ pub struct Freshness {
     /// The moment at which its age was 0: received, less the age it had then.
     pub born: Timestamp,
     /// The freshness lifetime, counted from `born`.
-    pub lifetime: Millis,
+    pub lifetime: Span,
     /// How long after its lifetime it may serve while a refresh is under way; zero where that is forbidden.
-    pub stale_while_revalidate: Millis,
+    pub stale_while_revalidate: Span,
     /// How long after its lifetime it may serve in place of an error; zero where that is forbidden.
-    pub stale_if_error: Millis,
+    pub stale_if_error: Span,
     /// `no-cache`: never used without asking the origin first.
     pub validate_always: bool,
     /// `must-revalidate`, `proxy-revalidate`, `s-maxage`: never used stale, whatever a client accepts.
@@ -38,8 +38,8 @@ impl Freshness {
         Self {
             born: received_at.minus(written_age),
             lifetime: lifetime.into(),
-            stale_while_revalidate: Millis::ZERO,
-            stale_if_error: Millis::ZERO,
+            stale_while_revalidate: Span::ZERO,
+            stale_if_error: Span::ZERO,
             validate_always: false,
             must_revalidate: false,
         }
@@ -53,7 +53,7 @@ impl Freshness {
     /// The same response once it may no longer answer anybody but the client that it came for.
     #[must_use]
     pub fn spent(self) -> Self {
-        let zero = Millis::ZERO;
+        let zero = Span::ZERO;
         Self { lifetime: zero, stale_while_revalidate: zero, stale_if_error: zero, ..self }
     }
 

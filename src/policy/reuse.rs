@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::directives::{MaxStale, RequestDirectives};
 use super::freshness::Freshness;
 use super::outcome::Detail;
-use super::time::{Millis, Timestamp};
+use super::time::{Span, Timestamp};
 
 /// What the purges say of a stored response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +146,7 @@ pub fn ttl(freshness: &Freshness, standing: Standing, now: Timestamp) -> i64 {
         // Since when is not known, or whether at all: it is not to be used unasked.
         Standing::Stale { since: Timestamp::EPOCH } | Standing::Unheard => freshness.ttl(now).min(0),
         Standing::Stale { since } => {
-            freshness.ttl(now).min(Freshness { born: since, lifetime: Millis::ZERO, ..*freshness }.ttl(now))
+            freshness.ttl(now).min(Freshness { born: since, lifetime: Span::ZERO, ..*freshness }.ttl(now))
         }
         Standing::Alive | Standing::Dead => freshness.ttl(now),
     }
@@ -194,7 +194,7 @@ fn stale(freshness: &Freshness, standing: Standing, now: Timestamp) -> Verdict {
 }
 
 /// Whether it has been stale for less than `window`. A soft purge makes it stale before its lifetime ends.
-fn is_within(freshness: &Freshness, standing: Standing, window: Millis, now: Timestamp) -> bool {
+fn is_within(freshness: &Freshness, standing: Standing, window: Span, now: Timestamp) -> bool {
     let expired = freshness.fresh_until();
     let stale_since = match standing {
         // Not left to the arithmetic: the longest window, 2^31 s, reaches from the epoch into 2038.
@@ -237,19 +237,18 @@ mod tests {
     use super::*;
 
     const BORN: Timestamp = Timestamp::from_millis(1_000_000_000);
-    const SIXTY: Millis = Millis::from_secs(60);
+    const SIXTY: Span = Span::from_secs(60);
 
     /// Fresh for 60 s, then 10 s while it is refreshed and 100 s in place of errors.
     const PLAIN: Freshness = Freshness {
         born: BORN,
         lifetime: SIXTY,
-        stale_while_revalidate: Millis::from_secs(10),
-        stale_if_error: Millis::from_secs(100),
+        stale_while_revalidate: Span::from_secs(10),
+        stale_if_error: Span::from_secs(100),
         validate_always: false,
         must_revalidate: false,
     };
-    const NO_WINDOWS: Freshness =
-        Freshness { stale_while_revalidate: Millis::ZERO, stale_if_error: Millis::ZERO, ..PLAIN };
+    const NO_WINDOWS: Freshness = Freshness { stale_while_revalidate: Span::ZERO, stale_if_error: Span::ZERO, ..PLAIN };
     const NO_CACHE: Freshness = Freshness { validate_always: true, ..PLAIN };
     const MUST_REVALIDATE: Freshness = Freshness { must_revalidate: true, ..NO_WINDOWS };
 
@@ -377,11 +376,11 @@ mod tests {
     fn a_soft_purge_begins_the_stale_windows_and_never_prolongs_them() {
         use Verdict::{StaleWhileRevalidate, Validate};
         /// Fresh for an hour; the windows of `PLAIN`, 10 s and 100 s.
-        const HOUR: Freshness = Freshness { lifetime: Millis::from_secs(3600), ..PLAIN };
+        const HOUR: Freshness = Freshness { lifetime: Span::from_secs(3600), ..PLAIN };
         /// As the origin may have it, in the longest windows that there are.
         const ENDLESS: Freshness = Freshness {
-            stale_while_revalidate: Millis::from_secs(1 << 31),
-            stale_if_error: Millis::from_secs(1 << 31),
+            stale_while_revalidate: Span::from_secs(1 << 31),
+            stale_if_error: Span::from_secs(1 << 31),
             ..HOUR
         };
         const BOUND: Freshness = Freshness { must_revalidate: true, ..HOUR };

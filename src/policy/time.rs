@@ -68,23 +68,48 @@ impl From<Micros> for Duration {
     }
 }
 
-/// A length of time in whole milliseconds, in half of the memory that a `Duration` takes. What is longer than 584 million
-/// years counts as that.
+/// A length of time in whole milliseconds. What is longer than 584 million years counts as that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Millis(u64);
 
-impl Millis {
+impl From<Duration> for Millis {
+    fn from(duration: Duration) -> Self {
+        Self(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// A length of time in a quarter of the memory that a `Duration` takes: in whole milliseconds up to 24 days, in whole seconds
+/// from there on. What is longer than 68 years counts as that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Span(u32);
+
+impl Span {
     /// None.
     pub const ZERO: Self = Self(0);
 
+    /// From here on it counts seconds; a multiple of a second.
+    const IN_SECONDS: u64 = 2_147_483_000;
+
+    #[expect(clippy::cast_possible_truncation, reason = "what does not fit is cut before")]
+    const fn from_millis(millis: u64) -> Self {
+        let count =
+            if millis < Self::IN_SECONDS { millis } else { Self::IN_SECONDS + (millis - Self::IN_SECONDS) / 1000 };
+        Self(if count < u32::MAX as u64 { count as u32 } else { u32::MAX })
+    }
+
+    const fn as_millis(self) -> u64 {
+        let count = self.0 as u64;
+        if count < Self::IN_SECONDS { count } else { Self::IN_SECONDS + (count - Self::IN_SECONDS) * 1000 }
+    }
+
     /// So many whole seconds.
     pub const fn from_secs(secs: u64) -> Self {
-        Self(secs.saturating_mul(1000))
+        Self::from_millis(secs.saturating_mul(1000))
     }
 
     /// The whole seconds of it.
     pub const fn as_secs(self) -> u64 {
-        self.0 / 1000
+        self.as_millis() / 1000
     }
 
     /// Whether it is none.
@@ -93,15 +118,21 @@ impl Millis {
     }
 }
 
-impl From<Duration> for Millis {
+impl From<Duration> for Span {
     fn from(duration: Duration) -> Self {
-        Self(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+        Self::from_millis(Millis::from(duration).0)
     }
 }
 
-impl From<Millis> for Duration {
-    fn from(millis: Millis) -> Self {
-        Self::from_millis(millis.0)
+impl From<Span> for Duration {
+    fn from(span: Span) -> Self {
+        Self::from_millis(span.as_millis())
+    }
+}
+
+impl From<Span> for Millis {
+    fn from(span: Span) -> Self {
+        Self(span.as_millis())
     }
 }
 
@@ -343,6 +374,39 @@ mod tests {
 
     /// 1 July 2026, 12:00:00.
     const NOW: Timestamp = Timestamp::from_millis(1_782_907_200_000);
+
+    #[test]
+    fn a_span_is_exact_up_to_24_days_and_in_whole_seconds_beyond() {
+        let (secs, millis) = (Duration::from_secs, Duration::from_millis);
+        let longest = secs(2_147_483 + u64::from(u32::MAX) - 2_147_483_000);
+        let cases = [
+            // of            is                    why
+            (secs(0), secs(0), "none"),
+            (millis(1), millis(1), "the least"),
+            (millis(2_147_482_999), millis(2_147_482_999), "the last that is exact"),
+            (millis(2_147_483_000), secs(2_147_483), "the first in seconds"),
+            (millis(2_147_483_999), secs(2_147_483), "rounded down"),
+            (millis(2_147_484_000), secs(2_147_484), "the second one in seconds"),
+            (secs(31_536_000), secs(31_536_000), "a year"),
+            (secs(1 << 31), secs(1 << 31), "the greatest lifetime there is"),
+            (longest, longest, "the longest"),
+            (longest + secs(1), longest, "what is longer"),
+            (Duration::MAX, longest, "whatever is"),
+        ];
+        let mut before = Span::ZERO;
+        for (of, is, why) in cases {
+            let span = Span::from(of);
+            assert_eq!(
+                (Duration::from(span), span.as_secs(), span.is_zero()),
+                (is, is.as_secs(), is.is_zero()),
+                "{why}"
+            );
+            assert!(span >= before, "{why}: compared as lengths of time are");
+            before = span;
+        }
+        assert_eq!(Span::from_secs(u64::MAX), before);
+        assert_eq!(Timestamp::from_millis(1).plus(Span::from_secs(31_536_000)).as_millis(), 31_536_000_001);
+    }
 
     #[test]
     fn moments_are_written_as_rfc_3339_has_them() {

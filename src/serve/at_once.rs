@@ -65,9 +65,7 @@ impl Serve {
             },
         };
         entry.count_hit();
-        if variants.entries().len() > 1 {
-            entry.used(now);
-        }
+        variants.used(&entry, now);
         shared.telemetry.answered_at_once(request, status, outcome, length);
         Some(body)
     }

@@ -12,11 +12,11 @@ use super::Shared;
 use super::inquiry::Inquiry;
 use super::through;
 use crate::cache::entry::{Entry, Head, Part};
-use crate::cache::fields::StoredFields;
+use crate::cache::fields::{RareFields, StoredFields};
 use crate::cache::ledger::Stamp;
 use crate::origin::Answer;
 use crate::policy::admission::{self, Exchange};
-use crate::policy::fields::{FieldLines, Fields as _};
+use crate::policy::fields::Fields as _;
 use crate::policy::freshness::Freshness;
 use crate::policy::outcome::Detail;
 use crate::policy::range::{self, ContentRange};
@@ -152,7 +152,7 @@ impl Judgement {
         let head = Head {
             status,
             headers: StoredFields::from(&headers),
-            hidden: FieldLines::from(&hidden),
+            hidden: RareFields::from(&hidden),
             selecting,
             freshness,
             received_at,

@@ -78,10 +78,8 @@ pub(super) fn find(
     directives: Option<&RequestDirectives>,
 ) -> Found {
     let mut found = choose(&shared.ledger, variants.as_ref(), asked, directives);
-    if variants.is_some_and(|variants| variants.entries().len() > 1)
-        && let Some(entry) = found.entry()
-    {
-        entry.used(asked.now);
+    if let (Some(variants), Some(entry)) = (variants, found.entry()) {
+        variants.used(entry, asked.now);
     }
     if let Found::Usable(usable) = &mut found {
         usable.refresh |= may_refresh_early(&usable.entry, asked)

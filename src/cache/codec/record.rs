@@ -108,7 +108,7 @@ impl<'a> Record<'a> {
         Ok(Head {
             status: status.ok_or(Flaw::Status(self.status))?,
             headers,
-            hidden: fields(&self.hidden)?,
+            hidden: fields(&self.hidden)?.into(),
             selecting: self.selecting()?,
             freshness,
             received_at,

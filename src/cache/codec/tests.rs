@@ -12,14 +12,14 @@ use super::envelope::{Kind, MAX_RECORD, forge};
 use super::record::MAX_MEMBERS;
 use super::*;
 use crate::cache::entry::Part;
-use crate::cache::fields::StoredFields;
+use crate::cache::fields::{RareFields, StoredFields};
 use crate::cache::ledger::{STRIDE, Stamp};
 use crate::cache::sample;
 use crate::policy::fields::FieldLines;
 use crate::policy::freshness::{Freshness, GREATEST};
 use crate::policy::key::Key;
 use crate::policy::scope::{Labels, Tags};
-use crate::policy::time::{Millis, Timestamp};
+use crate::policy::time::{Span, Timestamp};
 use crate::policy::treatment::KeyRules;
 
 const MAX_BODY: u64 = 4 * 1024 * 1024;
@@ -264,7 +264,7 @@ fn what_is_not_for_other_nodes_is_not_written() {
         (&|it| it.head.headers = field("te", b"x", 1).into(), Unfit::Fields, "a connection's"),
         (&|it| it.head.headers = field("content-length", b"9", 1).into(), Unfit::Fields, "not the body's length"),
         (&|it| it.head.headers = field("content-length", b"4", 2).into(), Unfit::Fields, "the body's length twice"),
-        (&|it| it.head.hidden = field("x", b"", MAX_MEMBERS + 1), Unfit::TooManyMembers, "too many lines"),
+        (&|it| it.head.hidden = field("x", b"", MAX_MEMBERS + 1).into(), Unfit::TooManyMembers, "too many lines"),
     ];
     for (change, want, why) in cases {
         let mut entry = entry(b"body");
@@ -272,7 +272,7 @@ fn what_is_not_for_other_nodes_is_not_written() {
         assert_eq!(encode(&key("/"), &entry).expect_err(why), want, "{why}");
     }
     let mut large = entry(b"body");
-    large.head.hidden = field("x", &vec![b'x'; MAX_RECORD], 1);
+    large.head.hidden = field("x", &vec![b'x'; MAX_RECORD], 1).into();
     assert_eq!(encode(&key("/"), &large).unwrap_err(), Unfit::TooLong);
     assert_eq!(encode(&Key::from_bytes(b"x"), &entry(b"")).unwrap_err(), Unfit::Key, "no key of ours");
 }
@@ -353,7 +353,7 @@ fn field_lines() -> impl Strategy<Value = HeaderMap> {
 }
 
 fn freshness() -> impl Strategy<Value = Freshness> {
-    let duration = || (0..GREATEST.as_secs() * 1000).prop_map(|millis| Millis::from(Duration::from_millis(millis)));
+    let duration = || (0..GREATEST.as_secs() * 1000).prop_map(|millis| Span::from(Duration::from_millis(millis)));
     let born = 0..=Timestamp::LATEST_DATE.as_millis();
     (born, [duration(), duration(), duration()], any::<[bool; 2]>()).prop_map(|(born, durations, flags)| Freshness {
         born: Timestamp::from_millis(born),
@@ -383,7 +383,7 @@ fn entries() -> impl Strategy<Value = (Key, Entry)> {
         let head = Head {
             status: StatusCode::from_u16(status).unwrap(),
             headers: StoredFields::from(&headers),
-            hidden: FieldLines::from(&hidden),
+            hidden: RareFields::from(&hidden),
             selecting,
             freshness,
             received_at: freshness.born,

@@ -13,7 +13,7 @@ use crate::policy::freshness::Freshness;
 use crate::policy::outcome::Detail;
 use crate::policy::reuse::Standing;
 use crate::policy::scope;
-use crate::policy::time::{Millis, Timestamp};
+use crate::policy::time::{Span, Timestamp};
 use crate::serve::decision::Decision;
 use crate::serve::inquiry::Way;
 use crate::serve::look_up::{self, Found, Need};
@@ -167,7 +167,7 @@ fn freshness(case: &Case<'_>, entry: &Entry) -> String {
         (true, _) => format!("it would be fresh for {ttl} s more, but for the purge"),
         (false, _) => format!("stale for {}", seconds(case.now.since(freshness.fresh_until()))),
     };
-    let window = |name, window: Millis| (!window.is_zero()).then(|| format!("{name}: {}", seconds(window.into())));
+    let window = |name, window: Span| (!window.is_zero()).then(|| format!("{name}: {}", seconds(window.into())));
     let remark = |is_so: bool, remark: &str| is_so.then(|| remark.to_owned());
     let remarks = [
         remark(validate_always, "it says no-cache, and is revalidated every time"),

@@ -10,11 +10,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use larder::body::stored::StoredBody;
 use larder::cache::entry::{Entry, Head};
-use larder::cache::fields::StoredFields;
+use larder::cache::fields::{RareFields, StoredFields};
 use larder::cache::ledger::{Ledger, Stamp};
 use larder::clock::Clock;
 use larder::fleet::Fleet;
-use larder::policy::fields::FieldLines;
 use larder::policy::freshness::Freshness;
 use larder::policy::scope::Labels;
 use larder::policy::time::{Micros, Timestamp};
@@ -131,7 +130,7 @@ pub(super) fn response(labels: Labels, stamp: Stamp) -> Arc<Entry> {
     let head = Head {
         status: StatusCode::OK,
         headers: StoredFields::default(),
-        hidden: FieldLines::default(),
+        hidden: RareFields::default(),
         selecting: Selecting::Any,
         freshness: Freshness::new(Timestamp::EPOCH, Duration::ZERO, Duration::from_mins(1)),
         received_at: Timestamp::EPOCH,

@@ -14,7 +14,7 @@ use self::server::Server;
 use self::stage::{Stage, by, entry, key, with};
 use crate::cache::codec::CHUNK;
 use crate::cache::tier::{Extent, Tier, Unreachable};
-use crate::policy::time::Millis;
+use crate::policy::time::Span;
 use crate::policy::vary::Selecting;
 
 const NONE: &[(&str, &str)] = &[];
@@ -113,7 +113,7 @@ async fn a_variant_outlives_no_list_of_names() {
     for (language, lifetime) in [("de", 3600), ("en", 60)] {
         let mut entry = entry("/", 1, b"body");
         entry.head.selecting = by(&[ACCEPT_LANGUAGE], &request(language));
-        entry.head.freshness.lifetime = Millis::from_secs(lifetime);
+        entry.head.freshness.lifetime = Span::from_secs(lifetime);
         stage.put("/", &entry, Extent::Whole).await;
     }
     let mut left = Vec::new();
@@ -135,7 +135,7 @@ async fn a_freshened_head_leaves_the_body_where_it_is() {
     // It shows that nobody writes the body: who reads it finds it wrong.
     stage.command(&["HSET", &name, "mark", "1"]).await;
     let mut new = with(entry("/", 2, &body), &[("x", "new")]);
-    new.head.freshness.lifetime = Millis::from_secs(3600);
+    new.head.freshness.lifetime = Span::from_secs(3600);
     stage.put("/", &new, Extent::Head).await;
     let found = stage.get("/", NONE).await.unwrap().unwrap();
     assert_eq!((found.head.headers.pieces().concat(), found.body.len()), (b"x: new\r\n".to_vec(), body.len() as u64));
