@@ -359,13 +359,13 @@ mod tests {
         let used = |entry, secs| {
             memory.get(key.as_bytes()).expect("stored").used(entry, NOW.plus(Duration::from_secs(secs)));
         };
-        used(&english, 2);
+        used(&english, 1);
         let german = entry("de, anew", "de", None);
         memory.put(Arc::clone(&german), None);
-        used(&german, 1);
+        used(&german, 2);
         assert_eq!(bodies(&memory, &key), [b"de, anew".to_vec(), b"en".to_vec()]);
         memory.put(entry("fr", "fr", None), None);
-        assert_eq!(bodies(&memory, &key), [b"fr".to_vec(), b"en".to_vec()], "de was used least recently");
+        assert_eq!(bodies(&memory, &key), [b"fr".to_vec(), b"de, anew".to_vec()], "en was used least recently");
     }
 
     #[test]
