@@ -359,13 +359,17 @@ mod tests {
         let used = |entry, secs| {
             memory.get(key.as_bytes()).expect("stored").used(entry, NOW.plus(Duration::from_secs(secs)));
         };
-        used(&english, 1);
+        used(&english, 3);
         let german = entry("de, anew", "de", None);
         memory.put(Arc::clone(&german), None);
-        used(&german, 2);
         assert_eq!(bodies(&memory, &key), [b"de, anew".to_vec(), b"en".to_vec()]);
-        memory.put(entry("fr", "fr", None), None);
-        assert_eq!(bodies(&memory, &key), [b"fr".to_vec(), b"de, anew".to_vec()], "en was used least recently");
+        used(&german, 2);
+        let french = entry("fr", "fr", None);
+        memory.put(Arc::clone(&french), None);
+        assert_eq!(bodies(&memory, &key), [b"fr".to_vec(), b"en".to_vec()], "de was used least recently");
+        used(&french, 4);
+        memory.put(entry("it", "it", None), None);
+        assert_eq!(bodies(&memory, &key), [b"it".to_vec(), b"fr".to_vec()], "now it is en");
     }
 
     #[test]
