@@ -62,7 +62,7 @@ impl StoredFields {
 }
 
 /// Fields that most stored responses have none of.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RareFields(Option<Box<FieldLines>>);
 
 impl RareFields {
@@ -91,12 +91,6 @@ impl From<FieldLines> for RareFields {
 impl From<&HeaderMap> for RareFields {
     fn from(map: &HeaderMap) -> Self {
         Self::from(FieldLines::from(map))
-    }
-}
-
-impl fmt::Debug for RareFields {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.iter().collect::<FieldLines>(), f)
     }
 }
 

@@ -24,7 +24,7 @@ use super::variants::{Variants, WeakVariants};
 const PAIRS: RangeInclusive<u64> = 2048..=16_384;
 
 /// What part of the memory tier's capacity the places of all threads take, between these bounds: one in 256. Of what moka
-/// has given up, a head stays in memory until something else takes its place here: some 200 bytes each, seven times what
+/// has given up, a head stays in memory until something else takes its place here: some 200 bytes each, six times what
 /// the place takes.
 const SHARE: u64 = 256;
 

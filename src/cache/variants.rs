@@ -1,10 +1,10 @@
 //! What is stored under one key: the variants of a response, and for whom answers could not be shared.
 
 use std::slice;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use super::entry::Entry;
-use super::sync::atomic::{AtomicU64, Ordering};
 use crate::policy::key::Key;
 use crate::policy::outcome::Detail;
 use crate::policy::time::Timestamp;
@@ -28,7 +28,8 @@ const MORE_OVERHEAD: u64 = 176;
 #[derive(Debug)]
 pub(super) struct More {
     entries: Box<[Arc<Entry>]>,
-    /// When each of them last answered, or came, in milliseconds since the epoch.
+    /// When each of them last answered, or came, in milliseconds since the epoch. A use that falls together with a change may be
+    /// lost, and so is that of one that was alone.
     used_at: Box<[AtomicU64]>,
     marks: Marks,
     key: Key,

@@ -66,8 +66,8 @@ impl Try<'_, '_> {
         };
         connection.permit = Some(permit);
         let now = if connection.is_reused { begun } else { Instant::now() };
-        let come = pin!(self.over(&mut connection, now)).await;
-        match come {
+        let answered = pin!(self.over(&mut connection, now)).await;
+        match answered {
             Ok((head, keep)) => Ok(self.answer(head, connection, under_way, keep, begun.elapsed())),
             Err((error, reached)) => {
                 self.order.upload = connection.http.take_upload();

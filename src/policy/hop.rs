@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 ///
 /// RFC 9110 §7.6.1; RFC 9111 §3.1.
 pub fn strip(headers: &mut HeaderMap) {
-    // Most are hop-by-hop whether named or not.
+    // Most that are named are hop-by-hop anyway, and go below.
     let is_known = |name: &HeaderName| is_hop_by_hop(name.as_str());
     let named: Vec<_> = named(headers).filter(|name| !is_known(name) && !is_end_to_end(name)).collect();
     for name in named {

@@ -45,8 +45,11 @@ pub(super) async fn ask(
                         drop(lead);
                         return Some(hit::respond(shared, inquiry, &usable, &asked));
                     }
-                    // His answer could not be shared: those behind us need not wait for ours.
-                    Found::Needed(need) if goes_alone(inquiry, &need) => (need, None),
+                    // The last leader's answer could not be shared: those behind us need not wait for ours.
+                    Found::Needed(need) if goes_alone(inquiry, &need) => {
+                        drop(lead);
+                        (need, None)
+                    }
                     Found::Needed(need) => (need, Some(lead)),
                 }
             }
@@ -159,6 +162,7 @@ pub(super) fn adopt(judgement: Judgement, answer: Answer) -> Answered {
 
 /// The rest of a fetch goes on by itself; what has come whole is stored at once.
 fn go_on(shared: &Shared, rest: Option<Rest>) {
+    // Nobody is woken by this poll: the task polls anew.
     if let Some(mut rest) = rest
         && (&mut rest).now_or_never().is_none()
     {
